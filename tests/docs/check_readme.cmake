@@ -1,0 +1,12 @@
+# The README's first C++ block is SOURCE and the block after it is what PROGRAM prints.
+file(READ ${README} readme)
+file(READ ${SOURCE} source)
+string(FIND "${readme}" "```cpp\n${source}```\n" at)
+if(at EQUAL -1)
+  message(FATAL_ERROR "${README} does not show ${SOURCE} as it is")
+endif()
+execute_process(COMMAND ${PROGRAM} OUTPUT_VARIABLE output COMMAND_ERROR_IS_FATAL ANY)
+string(FIND "${readme}" "```text\n${output}```\n" at)
+if(at EQUAL -1)
+  message(FATAL_ERROR "${README} does not show what ${PROGRAM} prints:\n${output}")
+endif()
