@@ -1,0 +1,54 @@
+// A counted reference to a block of the arena: what every handle is made of.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace cohort::detail {
+
+// Copies are counted privately in this process; the arena knows only that this process holds the
+// block. In a child that the host program forked by itself the reference is inert: dropping it
+// changes nothing, and using it throws.
+class BlockRef {
+ public:
+  BlockRef() noexcept = default;
+  BlockRef(const BlockRef& other) noexcept;
+  BlockRef(BlockRef&& other) noexcept : local_(std::exchange(other.local_, nullptr)) {}
+  BlockRef& operator=(BlockRef other) noexcept {
+    std::swap(local_, other.local_);
+    return *this;
+  }
+  ~BlockRef();
+
+  // A reference to the shared block at this offset, which this process holds already.
+  static BlockRef adopt(std::uint64_t offset);
+
+  explicit operator bool() const noexcept { return local_ != nullptr; }
+  // The block's place in the arena; 0 for an empty reference.
+  std::uint64_t offset() const noexcept;
+  // The cell in the block. Throws cohort::Error when empty or inert.
+  std::byte* data() const;
+
+  template <class Archive>
+  void save(Archive& archive) const {
+    archive.writer().attach(offset());
+    archive(offset());
+  }
+  template <class Archive>
+  void load(Archive& archive) {
+    std::uint64_t place = 0;
+    archive(place);
+    archive.reader().adopt(place);
+    *this = place ? adopt(place) : BlockRef();
+  }
+
+ private:
+  struct Local;
+  friend struct BlockRefs;
+  explicit BlockRef(Local* local) noexcept : local_(local) {}
+
+  Local* local_ = nullptr;
+};
+
+}  // namespace cohort::detail

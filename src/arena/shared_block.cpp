@@ -1,0 +1,222 @@
+#include "arena/shared_block.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include "arena/space.hpp"
+#include "os/step.hpp"
+
+namespace cohort::arena {
+namespace {
+
+constexpr std::uint64_t kParcelMagic = 0x6c65'6372'6170'2a2a;
+
+std::array<Finalizer, static_cast<std::size_t>(BlockKind::count)> finalizers{};
+
+SharedHeader& header_of(Space& space, Offset block) { return space.cell<SharedHeader>(block); }
+
+const Offset* first_reference(Space& space, Offset parcel) {
+  return reinterpret_cast<const Offset*>(space.at(parcel) + sizeof(ParcelHeader));
+}
+
+bool anybody_holds(const SharedHeader& header) {
+  return std::any_of(header.members.begin(), header.members.end(),
+                     [](const auto& word) { return word.load(std::memory_order_seq_cst) != 0; });
+}
+
+// How many references are in the block, should it be a parcel; empty when it is none. The block may
+// pass to somebody else while this reads it: then the answer is stale, but never beyond the block.
+[[gnu::no_sanitize("thread")]] std::optional<std::uint32_t> references_in(Space& space, Offset block) {
+  std::size_t capacity = space.heap().capacity(block);
+  if (capacity < sizeof(ParcelHeader)) return std::nullopt;
+  const volatile auto& header = space.cell<ParcelHeader>(block);
+  std::uint32_t references = header.references;
+  std::size_t room = (capacity - sizeof(ParcelHeader)) / sizeof(Offset);
+  if (header.magic != kParcelMagic || references > room) return std::nullopt;
+  return references;
+}
+
+[[gnu::no_sanitize("thread")]] bool parcel_refers_to(Space& space, Offset parcel, Offset block) {
+  if (!space.heap().plausible(parcel)) return false;
+  Owner before = space.heap().owner(parcel);
+  if (!before.is(Hold::transit)) return false;
+  auto count = references_in(space, parcel);
+  if (!count) return false;
+  const volatile Offset* blocks = first_reference(space, parcel);
+  bool found = false;
+  for (std::uint32_t i = 0; i < *count && !found; ++i) found = blocks[i] == block;
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return found && space.heap().owner(parcel) == before;
+}
+
+bool any_parcel_refers_to(Space& space, SharedHeader& header, Offset block) {
+  Offset likely = header.likely_parcel.load(std::memory_order_seq_cst);
+  if (likely == 0) return false;  // none ever did
+  if (parcel_refers_to(space, likely, block)) return true;
+  bool found = false;
+  space.heap().for_each_block([&](Offset candidate, Owner owner) {
+    if (!found && owner.is(Hold::transit)) found = parcel_refers_to(space, candidate, block);
+  });
+  return found;
+}
+
+// Whether a member or a parcel in transit refers to the block. Whoever passes a reference on
+// establishes the new one, counts the move, and only then gives up the old one; so when neither was
+// seen, members first, and nothing moved meanwhile, there is none.
+bool in_use(Space& space, SharedHeader& header, Offset block) {
+  for (;;) {
+    auto moves = header.moves.load(std::memory_order_seq_cst);
+    if (anybody_holds(header) || any_parcel_refers_to(space, header, block)) return true;
+    if (header.moves.load(std::memory_order_seq_cst) == moves) return false;
+  }
+}
+
+void finalize(Space& space, Offset block) {
+  os::step("shared_block.finalizing");
+  auto kind = static_cast<std::size_t>(header_of(space, block).kind);
+  if (kind < finalizers.size() && finalizers[kind]) finalizers[kind](space, block);
+  os::step("shared_block.finalized");
+  space.heap().release(block, Owner::finalizing(space.self()));
+}
+
+// Drops what an owned block of a dead member refers to, should it be a parcel. A block that only
+// looks like one does no harm: release_if_unused asks the blocks themselves.
+void release_owned(Space& space, Offset block, MemberId dead) {
+  std::vector<Offset> referred;
+  if (auto count = references_in(space, block)) {
+    const Offset* first = first_reference(space, block);
+    referred.assign(first, first + *count);
+  }
+  if (!space.heap().release(block, Owner::member(dead))) return;
+  os::step("shared_block.parcel_released");
+  for (Offset one : referred) release_if_unused(space, one);
+}
+
+}  // namespace
+
+void set_finalizer(BlockKind kind, Finalizer finalizer) noexcept {
+  finalizers[static_cast<std::size_t>(kind)] = finalizer;
+}
+
+Offset make_shared_block(Space& space, std::size_t bytes, BlockKind kind) {
+  Offset block = space.allocate(sizeof(SharedHeader) + bytes);
+  std::memset(space.at(block), 0, sizeof(SharedHeader) + bytes);
+  SharedHeader& header = header_of(space, block);
+  header.kind = kind;
+  header.bytes = bytes;
+  hold(space, block, space.self());
+  os::step("shared_block.filled");
+  space.heap().change_owner(block, Owner::member(space.self()), Owner::shared());
+  os::step("shared_block.made");
+  return block;
+}
+
+void hold(Space& space, Offset block, MemberId member) noexcept {
+  auto& word = header_of(space, block).members[member.slot() / 64];
+  word.fetch_or(std::uint64_t{1} << (member.slot() % 64), std::memory_order_seq_cst);
+  header_of(space, block).moves.fetch_add(1, std::memory_order_seq_cst);
+}
+
+bool held_by(Space& space, Offset block, MemberId member) noexcept {
+  auto& word = header_of(space, block).members[member.slot() / 64];
+  return (word.load() >> (member.slot() % 64) & 1) != 0;
+}
+
+void unmark(Space& space, Offset block, MemberId member) noexcept {
+  auto& word = header_of(space, block).members[member.slot() / 64];
+  word.fetch_and(~(std::uint64_t{1} << (member.slot() % 64)), std::memory_order_seq_cst);
+  os::step("shared_block.unmarked");
+}
+
+void let_go(Space& space, Offset block, MemberId member) noexcept {
+  unmark(space, block, member);
+  release_if_unused(space, block);
+}
+
+void release_if_unused(Space& space, Offset block) {
+  if (!space.heap().plausible(block)) return;
+  if (space.heap().owner(block) != Owner::shared()) return;
+  SharedHeader& header = header_of(space, block);
+  if (in_use(space, header, block)) return;
+  if (space.heap().change_owner(block, Owner::shared(), Owner::finalizing(space.self())))
+    finalize(space, block);
+}
+
+Offset make_parcel(Space& space, std::span<const Offset> blocks, std::size_t payload_bytes) {
+  Offset parcel = space.allocate(sizeof(ParcelHeader) + blocks.size_bytes() + payload_bytes);
+  auto& header = space.cell<ParcelHeader>(parcel);
+  header.references = static_cast<std::uint32_t>(blocks.size());
+  header.bytes = payload_bytes;
+  header.stamp = 0;
+  if (!blocks.empty())
+    std::memcpy(space.at(parcel) + sizeof(ParcelHeader), blocks.data(), blocks.size_bytes());
+  header.magic = kParcelMagic;
+  return parcel;
+}
+
+std::span<const Offset> references_of(Space& space, Offset parcel) {
+  const auto& header = space.cell<ParcelHeader>(parcel);
+  return {first_reference(space, parcel), header.references};
+}
+
+std::span<std::byte> payload_of(Space& space, Offset parcel) {
+  const auto& header = space.cell<ParcelHeader>(parcel);
+  return {space.at(parcel) + sizeof(ParcelHeader) + header.references * sizeof(Offset),
+          header.bytes};
+}
+
+void give_to_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp) {
+  space.cell<ParcelHeader>(parcel).stamp = stamp;
+  for (Offset block : references_of(space, parcel)) {
+    SharedHeader& header = header_of(space, block);
+    header.likely_parcel.store(parcel, std::memory_order_seq_cst);
+    header.moves.fetch_add(1, std::memory_order_seq_cst);
+  }
+  space.heap().change_owner(parcel, Owner::member(space.self()), Owner::transit(ring));
+}
+
+bool in_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp) {
+  return space.heap().plausible(parcel) && space.heap().owner(parcel) == Owner::transit(ring) &&
+         references_in(space, parcel) && space.cell<ParcelHeader>(parcel).stamp == stamp;
+}
+
+bool take_from_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp) {
+  return in_ring(space, parcel, ring, stamp) &&
+         space.heap().change_owner(parcel, Owner::transit(ring), Owner::member(space.self()));
+}
+
+void drop_from_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp) {
+  if (!take_from_ring(space, parcel, ring, stamp)) return;
+  os::step("shared_block.taken_to_drop");
+  drop_parcel(space, parcel);
+}
+
+void drop_parcel(Space& space, Offset parcel) {
+  release_owned(space, parcel, space.self());
+}
+
+void return_blocks_of(Space& space, MemberId dead) {
+  // Two passes: what the dead member's parcels refer to is judged after its own bits are gone.
+  std::vector<Offset> owned;
+  std::vector<Offset> finalizing;
+  std::vector<Offset> shared;
+  space.heap().sweep(dead, [&](Offset block, Owner owner) {
+    if (owner == Owner::member(dead)) owned.push_back(block);
+    if (owner == Owner::finalizing(dead)) finalizing.push_back(block);
+    // Also what nobody holds: whoever gave up the last reference may have died before it could say
+    // so, and a parcel that held it may have gone with a reaper that was killed.
+    if (owner == Owner::shared() &&
+        (held_by(space, block, dead) || !anybody_holds(header_of(space, block))))
+      shared.push_back(block);
+  });
+  for (Offset block : shared) let_go(space, block, dead);
+  for (Offset block : owned) release_owned(space, block, dead);
+  for (Offset block : finalizing) {
+    if (space.heap().change_owner(block, Owner::finalizing(dead), Owner::finalizing(space.self())))
+      finalize(space, block);
+  }
+}
+
+}  // namespace cohort::arena

@@ -1,0 +1,80 @@
+// Reference-counted blocks. A shared block lives while a member's bit is set in its header, or a
+// message in transit refers to it. Copies of a handle are counted privately in each process; the
+// arena knows only which members hold the block, so what a dead member held can be found and
+// dropped (a bare count could never be repaired).
+//
+// A message that carries handles travels as a *parcel*: a block of its own that lists, untyped,
+// the blocks it refers to. Whether some parcel still refers to a block is asked by looking, never
+// by counting, so there is no count for a kill to falsify.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "arena/owner.hpp"
+
+namespace cohort::arena {
+
+class Space;
+
+// What is in a shared block, so that anybody can release what it refers to.
+enum class BlockKind : std::uint32_t { plain, ring, scheduler, count };
+
+struct alignas(64) SharedHeader {
+  std::array<std::atomic<std::uint64_t>, kMaxMembers / 64> members;
+  std::atomic<std::uint64_t> likely_parcel;  // the last parcel that referred to it
+  std::atomic<std::uint32_t> moves;          // new holders and parcels so far; only grows
+  BlockKind kind;
+  std::uint64_t bytes;  // of the cell behind this header
+};
+
+// What to do before a block of a kind is given back. May be run again by another member when the
+// first one is killed in the middle, so it must be safe to repeat.
+using Finalizer = void (*)(Space&, Offset block);
+void set_finalizer(BlockKind kind, Finalizer finalizer) noexcept;
+
+// A new shared block of zeroes, held by this member. Throws when the arena is exhausted.
+Offset make_shared_block(Space& space, std::size_t bytes, BlockKind kind);
+inline Offset cell_of(Offset shared_block) { return shared_block + sizeof(SharedHeader); }
+
+void hold(Space& space, Offset block, MemberId member) noexcept;
+void let_go(Space& space, Offset block, MemberId member) noexcept;
+// The first half of let_go; release_if_unused must follow.
+void unmark(Space& space, Offset block, MemberId member) noexcept;
+bool held_by(Space& space, Offset block, MemberId member) noexcept;
+
+// Gives a shared block back if nobody refers to it any more.
+void release_if_unused(Space& space, Offset block);
+
+// A parcel: this header, the offsets of the blocks it refers to, then the payload.
+struct ParcelHeader {
+  std::uint64_t magic;
+  std::uint64_t stamp;  // the ring's position that it was sent at
+  std::uint64_t bytes;  // of payload
+  std::uint32_t references;
+  std::uint32_t unused;
+};
+
+// An empty parcel owned by this member, referring to `blocks`.
+Offset make_parcel(Space& space, std::span<const Offset> blocks, std::size_t payload_bytes);
+std::span<const Offset> references_of(Space& space, Offset parcel);
+std::span<std::byte> payload_of(Space& space, Offset parcel);
+// Puts a parcel of ours into the ring's hands.
+void give_to_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp);
+// Whether the parcel is in the ring's hands since it was put at this position.
+bool in_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp);
+// Takes it out for this member, which holds what it refers to already (see BlockRefs::take_parcel).
+// Answers false when it was not there.
+bool take_from_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp);
+// Gives back a parcel of ours, and what only it referred to.
+void drop_parcel(Space& space, Offset parcel);
+// The same with one that a ring has; nothing when it has not.
+void drop_from_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp);
+
+// Everything that a dead member held.
+void return_blocks_of(Space& space, MemberId dead);
+
+}  // namespace cohort::arena

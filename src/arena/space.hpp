@@ -1,0 +1,112 @@
+// This process's view of the family's arena: the mapping, the allocator, the member table, and who
+// we are in it. The one process-wide object of the layers below launching.
+//
+// After fork: a child that cohort starts takes a member id of its own (`become`); one that the host
+// program forked by itself is no member, sees `epoch()` changed, and its handles turn inert.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "arena/heap.hpp"
+#include "arena/members.hpp"
+#include "arena/owner.hpp"
+#include "os/fd.hpp"
+#include "os/memory.hpp"
+
+namespace cohort::arena {
+
+// Where a module of code was loaded from, by its identity: what a member needs to load it too.
+struct ModuleName {
+  std::atomic<std::uint64_t> identity;
+  std::atomic<std::uint32_t> written;
+  char path[244];
+};
+inline constexpr std::size_t kModuleNames = 64;
+
+// At the arena's very start.
+struct ArenaHeader {
+  std::uint64_t magic;
+  std::uint64_t bytes;
+  std::uint64_t member_table;  // offsets
+  std::uint64_t chunk_table;
+  HeapHeader heap;
+  // The fork server and its standby, who notice deaths; 0 where there is none.
+  std::array<std::atomic<std::uint32_t>, 2> janitors;
+  std::atomic<std::uint32_t> root;
+  std::atomic<std::uint32_t> members_used;
+  std::array<ModuleName, kModuleNames> modules;
+};
+
+class Space {
+ public:
+  // This process's space: the inherited one, or a new family's, made at first use.
+  // Throws std::system_error (no memory file, no descriptors) or cohort::Error.
+  static Space& here();
+  static Space* current() noexcept;  // null before first use
+  // A new family, with `bytes` of address space reserved; less where the system refuses.
+  static Space& found(std::size_t bytes);
+  // In a program run again by exec: takes the arena and the slot that its starter prepared.
+  static Space& attach(os::Fd memory, MemberId self);
+
+  // Changes in children that the host forked by itself.
+  static std::uint32_t epoch() noexcept;
+
+  Heap& heap() noexcept { return heap_; }
+  Members& members() noexcept { return members_; }
+  ArenaHeader& header() noexcept { return *header_; }
+  int memory_fd() const noexcept { return memory_fd_.get(); }
+  MemberId self() const noexcept { return self_; }
+  void become(MemberId self) noexcept { self_ = self; }
+
+  std::byte* at(Offset place) const noexcept { return memory_.data() + place; }
+  template <class T>
+  T& cell(Offset place) const noexcept {
+    return *reinterpret_cast<T*>(at(place));
+  }
+  Offset offset_of(const void* place) const noexcept {
+    return static_cast<Offset>(static_cast<const std::byte*>(place) - memory_.data());
+  }
+
+  Offset allocate(std::size_t bytes) { return heap_.allocate(bytes, self_); }
+  void release(Offset block) noexcept { heap_.release(block, Owner::member(self_)); }
+
+  // Sleeps while `word`, a cell in the arena, holds `expected`: at most to the deadline, and at
+  // most 100 ms, after which it looks for deaths that nobody noticed. Callers loop.
+  void sleep_on(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
+                os::Deadline deadline);
+
+  // Notes that a member died: locks it held may be taken over, every recorded wait is woken, its
+  // daemons are killed. Answers false when that was known.
+  bool bury(MemberId id);
+  // Returns what a dead member held to the arena. Answers false when somebody else is at it.
+  bool reclaim(MemberId id);
+  // Where no fork server lives: buries every member found dead. At most every 100 ms.
+  void look();
+  // Buries and reclaims every member that is dead by now; whatever others do.
+  void bury_the_dead();
+  bool janitor_alive() const;
+
+  // The name of a member for messages, its pid and so on live in its slot.
+  MemberSlot& my_slot() noexcept { return members_.slot(self_); }
+
+ private:
+  Space(os::Fd memory, MemberId self);
+
+  void wake_all_waits();
+  void end_dependants(MemberId parent);
+  void settle_relations(MemberId dead);
+
+  os::Fd memory_fd_;
+  os::Mapping memory_;
+  ArenaHeader* header_;
+  Members members_;
+  Heap heap_;
+  MemberId self_;
+  std::atomic<std::int64_t> looked_at_{0};
+};
+
+}  // namespace cohort::arena
