@@ -1,0 +1,176 @@
+#include "launch/child_main.hpp"
+
+#include <stdio_ext.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <ext/stdio_sync_filebuf.h>
+#include <iostream>
+#include <thread>
+
+#include "arena/block_refs.hpp"
+#include "arena/shared_block.hpp"
+#include "arena/space.hpp"
+#include "cohort/serialize.hpp"
+#include "launch/exception_parcel.hpp"
+#include "launch/finalizers.hpp"
+#include "launch/finish.hpp"
+#include "launch/handle_io.hpp"
+#include "launch/request.hpp"
+#include "launch/runtime.hpp"
+#include "launch/throw_trace.hpp"
+#include "os/futex.hpp"
+#include "os/pidfd.hpp"
+#include "os/signals.hpp"
+
+namespace cohort::launch {
+namespace {
+
+using arena::MemberId;
+using arena::Offset;
+using arena::Owner;
+using arena::Readiness;
+using arena::Space;
+
+void flush_unless_locked(std::FILE* stream) noexcept {
+  if (::ftrylockfile(stream) != 0) return;
+  ::fflush_unlocked(stream);
+  ::funlockfile(stream);
+}
+
+void flush_unless_stdio(std::ostream& stream) noexcept {
+  // A stream over stdio buffers nothing itself, and its flush would wait for the stdio lock.
+  if (dynamic_cast<__gnu_cxx::stdio_sync_filebuf<char>*>(stream.rdbuf())) return;
+  try {
+    stream.flush();
+  } catch (...) {
+    // A stream that throws on failure: the data is lost as it would be at exit.
+  }
+}
+
+// What a new process has of its creator's that is not its own.
+void shed_inheritance(Runtime& runtime, const Identity& self) {
+  runtime.self = self;
+  runtime.next_name = 1;
+  runtime.children.clear();
+  runtime.connection.reset();
+  Finalizers::forget_all();
+}
+
+void announce_readiness(Space& space, Readiness how) noexcept {
+  arena::MemberSlot& slot = space.my_slot();
+  slot.ready.store(static_cast<std::uint32_t>(how), std::memory_order_release);
+  os::futex_wake_all(slot.ready);
+}
+
+// The request is read: its blocks are held by the decoded target now.
+class RequestRead final : public detail::Decoded {
+ public:
+  RequestRead(Space& space, Offset request) : space_(space), request_(request) {}
+  void operator()() override {
+    auto references = arena::references_of(space_, request_);
+    std::vector<Offset> blocks(references.begin(), references.end());
+    arena::drop_parcel(space_, request_);
+    detail::BlockRefs::let_go_unadopted(blocks);
+    done_ = true;
+    announce_readiness(space_, Readiness::decoded);
+  }
+  bool done() const { return done_; }
+
+ private:
+  Space& space_;
+  Offset request_;
+  bool done_ = false;
+};
+
+// Without a fork server nobody kills a daemon whose parent is killed. (PR_SET_PDEATHSIG would do so
+// when the parent's *thread* ends.)
+void die_with(pid_t parent) {
+  os::Pidfd process = os::Pidfd::open(parent);
+  std::thread([process = std::move(process)] {
+    os::block_all_signals();
+    if (process) os::wait_readable(process.get(), std::nullopt);
+    ::kill(::getpid(), SIGKILL);
+  }).detach();
+}
+
+template <class Body>
+[[noreturn]] void run_to_the_end(const std::string& name, Body&& body) noexcept {
+  leave_by_own_exit();
+  int code = 0;
+  try {
+    body();
+  } catch (...) {
+    report_uncaught(name.c_str());
+    code = 1;
+  }
+  std::exit(code);
+}
+
+}  // namespace
+
+void flush_streams() noexcept {
+  flush_unless_stdio(std::cout);
+  flush_unless_stdio(std::cerr);
+  flush_unless_stdio(std::clog);
+  flush_unless_locked(stdout);
+  flush_unless_locked(stderr);
+}
+
+void run_request(MemberId self, Offset request) noexcept {
+  Space& space = Space::here();
+  space.become(self);
+  if (!space.members().activate(self, ::getpid())) ::_exit(0);
+  MemberId asker{space.my_slot().parent.load()};
+  if (!space.heap().change_owner(request, Owner::member(asker), Owner::member(self))) ::_exit(0);
+  Runtime& runtime = Runtime::here();
+  os::reset_signals();
+
+  RequestRead read(space, request);
+  HandleReader reader(arena::payload_of(space, request));
+  StartInfo info;
+  info.name = space.my_slot().name;
+  auto body = [&] {
+    try {
+      info = detail::decode<StartInfo>(reader);
+      Identity identity{info.name,       info.daemon,      info.method, info.authkey,
+                        info.parent_pid, info.parent_name, asker};
+      shed_inheritance(runtime, identity);
+      runtime.initialized = true;
+      runtime.chosen_method = info.chosen_method;
+      auto thunk =
+          reinterpret_cast<detail::Thunk>(const_cast<void*>(detail::find_code(info.thunk)));
+      detail::with_trace([&] { thunk(reader, read); });
+    } catch (...) {
+      if (read.done() || !info.reports) throw;
+      space.my_slot().failure.store(pack_exception(space, asker));
+      announce_readiness(space, Readiness::failed);
+      ::_exit(1);
+    }
+  };
+  run_to_the_end(info.name, body);
+}
+
+void run_inherited(MemberId self, const Plan& plan) noexcept {
+  Space& space = Space::here();
+  Identity identity;
+  {
+    Runtime& creator = Runtime::here();
+    identity = {plan.name,     plan.daemon, StartMethod::fork, creator.self.authkey,
+                ::getppid(),   creator.self.name, space.self()};
+  }
+  space.become(self);
+  if (!space.members().activate(self, ::getpid())) ::_exit(0);
+  Runtime& runtime = Runtime::here();
+  shed_inheritance(runtime, identity);
+  os::reset_signals();
+  if (plan.daemon && !space.janitor_alive()) die_with(identity.parent_pid);
+  announce_readiness(space, Readiness::decoded);
+  run_to_the_end(plan.name, [&] {
+    detail::with_trace([&] { plan.target->invoke(); });
+  });
+}
+
+}  // namespace cohort::launch

@@ -1,0 +1,388 @@
+#include "launch/fork_server.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <map>
+#include <vector>
+
+#include "arena/inheritance.hpp"
+#include "arena/shared_block.hpp"
+#include "arena/space.hpp"
+#include "cohort/serialize.hpp"
+#include "launch/child_main.hpp"
+#include "launch/exception_parcel.hpp"
+#include "launch/handle_io.hpp"
+#include "launch/request.hpp"
+#include "launch/runtime.hpp"
+#include "os/call.hpp"
+#include "os/clone.hpp"
+#include "os/pidfd.hpp"
+#include "os/signals.hpp"
+#include "os/socket.hpp"
+#include "os/step.hpp"
+
+namespace cohort::launch {
+namespace {
+
+using arena::MemberId;
+using arena::Space;
+
+constexpr std::size_t kDoor = 0;     // what an event is about: the front door,
+constexpr std::size_t kMembers = 1;  // kMembers + slot: a member's end,
+constexpr std::size_t kClients = kMembers + arena::kMaxMembers;  // kClients + fd: a question
+
+std::span<const std::byte> bytes_of(const auto& record) { return std::as_bytes(std::span(&record, 1)); }
+
+// The first descriptor number above every open one.
+int end_of_descriptors() {
+  int last = 2;
+  DIR* folder = ::opendir("/proc/self/fd");
+  if (!folder) return 64;
+  while (const dirent* entry = ::readdir(folder)) last = std::max(last, std::atoi(entry->d_name));
+  ::closedir(folder);
+  return last + 1;
+}
+
+class ForkServer {
+ public:
+  ForkServer(Space& space, os::Fd front_door, MemberId self)
+      : space_(space), self_(self), own_from_(end_of_descriptors()) {
+    inner_ = keep(std::move(front_door));
+  }
+
+  [[noreturn]] void serve();
+  [[noreturn]] void stand_by(const os::Pidfd& server);
+  void make_standby();
+
+ private:
+  struct Watched {
+    MemberId id;
+    os::Pidfd process;
+  };
+
+  // Our own descriptors lie above those that children shall inherit.
+  os::Fd keep(os::Fd fd) const;
+  void hear(std::size_t source, int fd);
+  void answer_door();
+  void answer_client(int fd);
+  Answer answer(const Question& question, os::Pidfd& made);
+  Answer make_child(const Question& question, os::Pidfd& made);
+  [[noreturn]] void become_child(const Question& question);
+  [[noreturn]] void run_again(const Question& question);
+  Answer run_preload(const Question& question);
+  Answer consider_leaving();
+  void watch(MemberId id, os::Pidfd process);
+  void watch_everybody();
+  void member_ended(std::uint32_t slot);
+  bool anybody_left(bool besides_root) const;
+  void leave_if_over();
+
+  Space& space_;
+  os::Fd inner_;  // of the front door
+  MemberId self_;
+  int own_from_;
+  os::Fd events_;
+  std::map<int, os::Fd> clients_;
+  std::map<std::uint32_t, Watched> watched_;
+  MemberId standby_;
+  bool root_left_ = false;
+};
+
+os::Fd ForkServer::keep(os::Fd fd) const {
+  if (!fd || fd.get() >= own_from_) return fd;
+  int raw = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, own_from_);
+  return raw >= 0 ? os::Fd(raw) : std::move(fd);
+}
+
+void ForkServer::hear(std::size_t source, int fd) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = source;
+  ::epoll_ctl(events_.get(), EPOLL_CTL_ADD, fd, &event);
+}
+
+void ForkServer::serve() {
+  space_.header().janitors[0].store(self_.raw);
+  ::prctl(PR_SET_NAME, "cohort-server");
+  events_ = keep(os::Fd(::epoll_create1(EPOLL_CLOEXEC)));
+  hear(kDoor, inner_.get());
+  watch_everybody();
+  for (;;) {
+    epoll_event ready[64];
+    int count = ::epoll_wait(events_.get(), ready, 64, -1);
+    // Questions first: somebody waits for their answers.
+    for (int i = 0; i < count; ++i) {
+      if (ready[i].data.u64 == kDoor) answer_door();
+      if (ready[i].data.u64 >= kClients) answer_client(static_cast<int>(ready[i].data.u64 - kClients));
+    }
+    for (int i = 0; i < count; ++i) {
+      if (ready[i].data.u64 >= kMembers && ready[i].data.u64 < kClients)
+        member_ended(static_cast<std::uint32_t>(ready[i].data.u64 - kMembers));
+    }
+  }
+}
+
+void ForkServer::stand_by(const os::Pidfd& server) {
+  ::prctl(PR_SET_NAME, "cohort-standby");
+  os::wait_readable(server.get(), std::nullopt);
+  MemberId dead{space_.header().janitors[0].load()};
+  if (!anybody_left(true)) ::_exit(0);
+  space_.header().janitors[0].store(self_.raw);
+  space_.header().janitors[1].store(0);
+  if (dead != self_) {
+    space_.bury(dead);
+    space_.reclaim(dead);
+  }
+  make_standby();
+  serve();
+}
+
+void ForkServer::make_standby() {
+  MemberId id = space_.members().enlist(MemberId{space_.header().root.load()}, "cohort-standby",
+                                        arena::kHelper);
+  os::Pidfd server = os::Pidfd::open(::getpid());
+  auto made = os::clone_process({.sibling = true, .pid_out = &space_.members().slot(id).pid});
+  if (made.pid == 0) {
+    events_.reset();
+    clients_.clear();
+    watched_.clear();
+    self_ = id;
+    space_.become(id);
+    space_.members().activate(id, ::getpid());
+    stand_by(server);
+  }
+  if (made.pid < 0) {
+    space_.members().discharge(id);
+    return;  // nobody stands by until the next death; starting processes works all the same
+  }
+  standby_ = id;
+  space_.header().janitors[1].store(id.raw);
+  if (events_) watch(id, os::Pidfd(std::move(made.pidfd)));
+}
+
+void ForkServer::answer_door() {
+  Question question;
+  auto received = os::receive_record(inner_.get(), std::as_writable_bytes(std::span(&question, 1)),
+                                     false);
+  if (!received || received->bytes != sizeof question) return;
+  if (question.ask == Ask::watch) watch_everybody();
+  if (question.ask != Ask::connect || received->fds.empty()) return;
+  os::Fd client = keep(std::move(received->fds.front()));
+  int fd = client.get();
+  hear(kClients + static_cast<std::size_t>(fd), fd);
+  clients_[fd] = std::move(client);
+}
+
+void ForkServer::answer_client(int fd) {
+  Question question;
+  auto received = os::receive_record(fd, std::as_writable_bytes(std::span(&question, 1)), false);
+  if (!received) {
+    clients_.erase(fd);
+    return;
+  }
+  if (received->bytes != sizeof question) return;
+  os::step("server.asked");
+  os::Pidfd made;
+  Answer reply = answer(question, made);
+  os::step("server.made");
+  // A child of the asker's own is known to it by its pid alone.
+  int passed = made ? made.get() : -1;
+  bool pass = passed >= 0 && question.sibling == 0;
+  if (!os::send_record(fd, bytes_of(reply), pass ? std::span(&passed, 1) : std::span<int>()))
+    clients_.erase(fd);
+  if (made) watch(question.child, std::move(made));
+}
+
+Answer ForkServer::answer(const Question& question, os::Pidfd& made) {
+  switch (question.ask) {
+    case Ask::start:
+      return make_child(question, made);
+    case Ask::preload:
+      return run_preload(question);
+    case Ask::shut_down:
+      return consider_leaving();
+    default:
+      return {EINVAL, 0, 0};
+  }
+}
+
+Answer ForkServer::make_child(const Question& question, os::Pidfd& made) {
+  if (space_.members().phase(question.child) != arena::Phase::starting) return {ESTALE, 0, 0};
+  bool sibling = question.sibling != 0 && question.spawn == 0;
+  auto child = os::clone_process(
+      {.sibling = sibling, .pid_out = &space_.members().slot(question.child).pid});
+  if (child.pid == 0) become_child(question);
+  if (child.pid < 0) return {child.error, 0, 0};
+  made = os::Pidfd(std::move(child.pidfd));
+  return {0, child.pid, 0};
+}
+
+void ForkServer::become_child(const Question& question) {
+  ::prctl(PR_SET_NAME, program_invocation_short_name);
+  ::syscall(SYS_close_range, own_from_, ~0U, 0);
+  // Their numbers are gone: the objects must not close what takes them next.
+  events_.release();
+  inner_.release();
+  for (auto& [fd, client] : clients_) client.release();
+  if (question.spawn) run_again(question);
+  run_request(question.child, question.request);
+}
+
+void ForkServer::run_again(const Question& question) {
+  Runtime& runtime = Runtime::here();
+  arena::Inheritance inheritance{space_.memory_fd(), runtime.front_door.get(), question.child,
+                                 question.request};
+  ::setenv(arena::kInheritanceVariable, inheritance.text().c_str(), 1);
+  ::syscall(SYS_close_range, 3, ~0U, 4U);  // CLOSE_RANGE_CLOEXEC
+  os::set_close_on_exec(inheritance.memory, false);
+  os::set_close_on_exec(inheritance.front_door, false);
+  os::reset_signals();
+  ::execve("/proc/self/exe", runtime.arguments.data(), environ);
+  arena::MemberSlot& slot = space_.members().slot(question.child);
+  slot.exit_code.store(errno);
+  ::_exit(127);
+}
+
+Answer ForkServer::run_preload(const Question& question) {
+  auto bytes = arena::payload_of(space_, question.request);
+  Answer reply;
+  try {
+    HandleReader reader(bytes);
+    auto info = detail::decode<StartInfo>(reader);
+    struct Nothing final : detail::Decoded {
+      void operator()() override {}
+    } nothing;
+    auto thunk = reinterpret_cast<detail::Thunk>(const_cast<void*>(detail::find_code(info.thunk)));
+    thunk(reader, nothing);
+  } catch (...) {
+    reply.failure = pack_exception(space_, MemberId{space_.members().slot(question.child).parent.load()});
+    reply.error = ECANCELED;
+  }
+  flush_streams();
+  // The standby shall have it too: a new one is a copy of us.
+  if (MemberId old = standby_) {
+    make_standby();
+    watched_[old.slot()].process.send(SIGKILL);
+  }
+  return reply;
+}
+
+// The root is about to end. With nobody else left there is nothing to serve.
+Answer ForkServer::consider_leaving() {
+  root_left_ = true;
+  if (anybody_left(false)) return {EBUSY, 0, 0};
+  space_.header().janitors[1].store(0);
+  if (standby_) watched_[standby_.slot()].process.send(SIGKILL);
+  Answer reply;
+  for (auto& [fd, client] : clients_) os::send_record(fd, bytes_of(reply));
+  ::_exit(0);
+}
+
+bool ForkServer::anybody_left(bool besides_root) const {
+  for (std::uint32_t slot = 0; slot < space_.members().used(); ++slot) {
+    MemberId id = space_.members().at(slot);
+    if (!id || space_.members().is_dead(id)) continue;
+    if ((space_.members().slot(slot).flags.load() & arena::kHelper) != 0) continue;
+    if (!besides_root && id.raw == space_.header().root.load()) continue;
+    if (space_.members().process_gone(id)) continue;
+    return true;
+  }
+  return false;
+}
+
+void ForkServer::leave_if_over() {
+  MemberId root{space_.header().root.load()};
+  if (!space_.members().is_dead(root) || anybody_left(true)) return;
+  space_.header().janitors[1].store(0);
+  if (standby_) watched_[standby_.slot()].process.send(SIGKILL);
+  ::_exit(0);
+}
+
+void ForkServer::watch(MemberId id, os::Pidfd process) {
+  hear(kMembers + id.slot(), process.get());
+  watched_[id.slot()] = {id, std::move(process)};
+}
+
+// Opens what is not watched yet: members that somebody else made.
+void ForkServer::watch_everybody() {
+  for (std::uint32_t slot = 0; slot < space_.members().used(); ++slot) {
+    MemberId id = space_.members().at(slot);
+    if (!id || id == self_) continue;
+    auto found = watched_.find(slot);
+    if (found != watched_.end() && found->second.id == id) continue;
+    pid_t pid = space_.members().slot(slot).pid.load();
+    if (pid == 0) continue;
+    if (!space_.members().is_dead(id)) {
+      os::Pidfd process = os::Pidfd::open(pid);
+      if (process && !space_.members().process_gone(id)) {
+        watch(id, os::Pidfd(keep(process.take())));
+        continue;
+      }
+      space_.bury(id);
+    }
+    space_.reclaim(id);
+  }
+}
+
+void ForkServer::member_ended(std::uint32_t slot) {
+  auto found = watched_.find(slot);
+  if (found == watched_.end()) return;
+  auto [id, process] = std::move(found->second);
+  watched_.erase(found);
+  if (auto code = process.reap()) space_.members().record_exit(id, *code);
+  space_.bury(id);
+  space_.reclaim(id);
+  if (id == standby_ && !root_left_) make_standby();
+  leave_if_over();
+}
+
+}  // namespace
+
+void make_fork_servers(os::Fd front_door) {
+  Space& space = Space::here();
+  MemberId id = space.members().enlist(space.self(), "cohort-server", arena::kHelper);
+  arena::MemberSlot& slot = space.members().slot(id);
+  os::SignalsBlocked blocked;
+  pid_t pid = 0;
+  int error = 0;
+  if (os::single_threaded()) {
+    auto made = os::clone_process({.pid_out = &slot.pid, .want_pidfd = false});
+    pid = made.pid;
+    error = made.error;
+  } else {
+    arena::LaunchFork ours;
+    pid = ::fork();
+    error = errno;
+  }
+  if (pid < 0) {
+    space.members().discharge(id);
+    os::fail("clone3", error,
+             "cohort::init cannot make its fork server: a seccomp filter or an old kernel may "
+             "refuse clone3, or there are too many processes; leave cohort::init out to use "
+             "StartMethod::fork alone");
+  }
+  if (pid == 0) {
+    space.become(id);
+    space.members().activate(id, ::getpid());
+    try {
+      ForkServer server(space, std::move(front_door), id);
+      server.make_standby();
+      server.serve();
+    } catch (...) {
+      std::terminate();
+    }
+  }
+  slot.pid.store(pid);
+  space.header().janitors[0].store(id.raw);
+}
+
+}  // namespace cohort::launch

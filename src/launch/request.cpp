@@ -1,0 +1,23 @@
+#include "launch/request.hpp"
+
+#include <cstring>
+
+#include "arena/shared_block.hpp"
+#include "cohort/serialize.hpp"
+#include "launch/handle_io.hpp"
+
+namespace cohort::launch {
+
+arena::Offset make_request(arena::Space& space, const StartInfo& info, const detail::Target& target,
+                           arena::MemberId child) {
+  HandleWriter writer;
+  detail::encode(writer, info);
+  target.encode(writer);
+  arena::Offset parcel = arena::make_parcel(space, writer.blocks, writer.size());
+  auto payload = arena::payload_of(space, parcel);
+  std::memcpy(payload.data(), writer.bytes().data(), payload.size());
+  for (arena::Offset block : writer.blocks) arena::hold(space, block, child);
+  return parcel;
+}
+
+}  // namespace cohort::launch
