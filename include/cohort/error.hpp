@@ -1,4 +1,5 @@
-// The errors of cohort. All derive from cohort::Error; failures of system calls are std::system_error.
+// The errors of cohort. All derive from cohort::Error; failures of system calls are
+// std::system_error.
 #pragma once
 
 #include <stdexcept>
@@ -118,7 +119,8 @@ class LockOwnerDied : public Error {
 class NotInitialized : public Error {
  public:
   NotInitialized()
-      : Error("cohort is not initialized: make `cohort::init(argc, argv);` the first line of main") {}
+      : Error(
+            "cohort is not initialized: make `cohort::init(argc, argv);` the first line of main") {}
   using Error::Error;
 };
 
@@ -169,9 +171,9 @@ class KeyboardInterrupt : public Error {
   using Error::Error;
 };
 
-// Where an exception that was thrown in another process came from. Every exception rethrown here can
-// also be caught as `const RemoteInfo&`. It derives from nothing, so that `const std::exception&`
-// stays unambiguous.
+// Where an exception that was thrown in another process came from. Every exception rethrown here
+// can also be caught as `const RemoteInfo&`. It derives from nothing, so that `const
+// std::exception&` stays unambiguous.
 class RemoteInfo {
  public:
   RemoteInfo() = default;
@@ -183,8 +185,8 @@ class RemoteInfo {
   const std::string& type_name() const noexcept { return type_name_; }
   const std::string& message() const noexcept { return message_; }
   int pid() const noexcept { return pid_; }
-  // The stack where it was thrown, one line per frame, innermost first, and the exceptions nested in
-  // it; empty if none could be taken.
+  // The stack where it was thrown, one line per frame, innermost first, and the exceptions nested
+  // in it; empty if none could be taken.
   const std::string& traceback() const noexcept { return traceback_; }
 
  private:

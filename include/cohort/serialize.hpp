@@ -1,9 +1,9 @@
 // Objects to bytes and back, between processes of one program: same binary, same machine.
 //
 // Serializable with nothing to write: arithmetic types, enums, strings, the standard containers,
-// optional, variant, tuple, pair, chrono, complex, filesystem::path, bitset, unique_ptr, shared_ptr,
-// cohort's handles, and plain aggregates of these (at most 40 fields; C arrays in them of at most 256
-// elements together). A class of its own gives cereal's
+// optional, variant, tuple, pair, chrono, complex, filesystem::path, bitset, unique_ptr,
+// shared_ptr, cohort's handles, and plain aggregates of these (at most 40 fields; C arrays in them
+// of at most 256 elements together). A class of its own gives cereal's
 //   template <class Archive> void serialize(Archive& ar) { ar(a, b); }
 // Never: pointers, references, functions, lambdas with captures.
 #pragma once
@@ -15,38 +15,43 @@
 #include <cohort/detail/memory_io.hpp>
 #include <cohort/detail/rethrow.hpp>
 #include <cohort/error.hpp>
-
 #include <type_traits>
 
 namespace cohort {
 
 template <class T>
-concept Serializable = std::is_object_v<T> && detail::is_serializable<std::remove_cv_t<T>, true>();
+concept Serializable = std::is_object_v<T> && detail::is_serializable < std::remove_cv_t<T>,
+true > ();
 
 namespace detail {
 
 // Also views, which can be written but not read back as such.
 template <class T>
-concept Encodable = std::is_object_v<T> && is_serializable<std::remove_cv_t<T>, false>();
+concept Encodable = std::is_object_v<T> && is_serializable < std::remove_cv_t<T>,
+false > ();
 
 template <class T, bool Ok>
 consteval void explain() {
   using Plain = std::remove_cvref_t<T>;
   if constexpr (Ok) {
   } else if constexpr (std::is_pointer_v<Plain> || std::is_member_pointer_v<Plain>) {
-    static_assert(Ok, "a pointer is not serializable, since it means nothing in another process: "
-                      "send the value, a std::unique_ptr or std::shared_ptr, or shared memory");
+    static_assert(Ok,
+                  "a pointer is not serializable, since it means nothing in another process: "
+                  "send the value, a std::unique_ptr or std::shared_ptr, or shared memory");
   } else if constexpr (kind<Plain> == Kind::archive) {
-    static_assert(Ok, "this type is not serializable: decoding loads into an object (cereal's "
-                      "convention), so give it a public default constructor");
+    static_assert(Ok,
+                  "this type is not serializable: decoding loads into an object (cereal's "
+                  "convention), so give it a public default constructor");
   } else if constexpr (kind<Plain> == Kind::fields) {
-    static_assert(Ok, "this aggregate is not serializable, since one of its fields is not (a "
-                      "pointer, a function, a lock?): replace the field, or give the type `template "
-                      "<class Archive> void serialize(Archive& ar) { ar(a, b); }`");
+    static_assert(Ok,
+                  "this aggregate is not serializable, since one of its fields is not (a "
+                  "pointer, a function, a lock?): replace the field, or give the type `template "
+                  "<class Archive> void serialize(Archive& ar) { ar(a, b); }`");
   } else {
-    static_assert(Ok, "this type is not serializable: give it `template <class Archive> void "
-                      "serialize(Archive& ar) { ar(a, b); }` or make it a plain aggregate (public "
-                      "members, no constructors); pass a lambda's captures as arguments");
+    static_assert(Ok,
+                  "this type is not serializable: give it `template <class Archive> void "
+                  "serialize(Archive& ar) { ar(a, b); }` or make it a plain aggregate (public "
+                  "members, no constructors); pass a lambda's captures as arguments");
   }
 }
 

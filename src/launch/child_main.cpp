@@ -15,7 +15,6 @@
 #include "arena/space.hpp"
 #include "cohort/serialize.hpp"
 #include "launch/exception_parcel.hpp"
-#include "launch/finalizers.hpp"
 #include "launch/finish.hpp"
 #include "launch/handle_io.hpp"
 #include "launch/request.hpp"
@@ -56,7 +55,7 @@ void shed_inheritance(Runtime& runtime, const Identity& self) {
   runtime.next_name = 1;
   runtime.children.clear();
   runtime.connection.reset();
-  Finalizers::forget_all();
+  run_new_process_hooks();
 }
 
 void announce_readiness(Space& space, Readiness how) noexcept {
@@ -103,7 +102,7 @@ template <class Body>
   try {
     body();
   } catch (...) {
-    report_uncaught(name.c_str());
+    report_uncaught("Process", name.c_str());
     code = 1;
   }
   std::exit(code);

@@ -58,16 +58,16 @@ std::string description() {
 
 }  // namespace
 
-void report_uncaught(const char* name) noexcept {
+void report_uncaught(const char* kind, const char* name) noexcept {
   try {
-    std::string text = "Process " + std::string(name) + ":\n";
+    std::string text = std::string(kind) + " " + name + ":\n";
     std::string trace = detail::throw_trace();
     if (!trace.empty()) text += "Traceback (innermost first):\n" + trace;
     if (text.back() != '\n') text += '\n';
     text += description() + "\n";
     std::fwrite(text.data(), 1, text.size(), stderr);
   } catch (...) {
-    std::fprintf(stderr, "Process %s: an exception left the target\n", name);
+    std::fprintf(stderr, "%s %s: an exception left it\n", kind, name);
   }
   std::fflush(stderr);
 }

@@ -10,8 +10,8 @@ namespace cohort::launch {
 arena::Offset pack_exception(arena::Space& space, arena::MemberId receiver) noexcept;
 [[noreturn]] void throw_packed_exception(arena::Space& space, arena::Offset parcel);
 
-// "Process NAME:", the stack of the throw, type and message of the exception being handled, on
+// "KIND NAME:", the stack of the throw, type and message of the exception being handled, on
 // stderr.
-void report_uncaught(const char* name) noexcept;
+void report_uncaught(const char* kind, const char* name) noexcept;
 
 }  // namespace cohort::launch

@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "launch/finalizers.hpp"
+#include "launch/finish.hpp"
 
 namespace cohort {
 
@@ -41,6 +42,7 @@ Registry& registry() { return *the_registry(); }
 
 Finalizer::Finalizer(std::function<void()> function, FinalizerOptions options)
     : entry_(std::make_shared<Entry>()) {
+  if (options.exit_priority) launch::finish_at_exit();
   entry_->function = std::move(function);
   entry_->priority = options.exit_priority;
   std::lock_guard guard(registry().mutex);
@@ -89,6 +91,7 @@ bool Finalizer::still_active() const noexcept {
 }
 
 void at_exit(std::function<void()> function, int priority) {
+  launch::finish_at_exit();
   Finalizer finalizer(std::move(function), {.exit_priority = priority});
   std::lock_guard guard(registry().mutex);
   struct Keep {

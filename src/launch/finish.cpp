@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cstdlib>
 
 #include "launch/child.hpp"
@@ -13,12 +15,29 @@
 namespace cohort::launch {
 namespace {
 
+std::array<ProcessHooks, 8> hooks;
+std::atomic<std::size_t> hook_count{0};
+std::atomic<pid_t> finishing_for{0};
+
 void finish_this_process() noexcept {
+  for (std::size_t i = 0; i < hook_count.load(); ++i) hooks[i].at_end();
   Finalizers::run_all();
   Child::finish_all();
 }
 
 }  // namespace
+
+void add_process_hooks(ProcessHooks added) noexcept {
+  std::size_t place = hook_count.load();
+  if (place == hooks.size()) return;
+  hooks[place] = added;
+  hook_count.store(place + 1);
+}
+
+void run_new_process_hooks() noexcept {
+  for (std::size_t i = 0; i < hook_count.load(); ++i) hooks[i].in_new_process();
+  Finalizers::forget_all();
+}
 
 void leave_by_own_exit() noexcept {
   ::on_exit(
@@ -31,13 +50,16 @@ void leave_by_own_exit() noexcept {
 }
 
 void finish_at_exit() noexcept {
-  static const pid_t owner = ::getpid();
-  static const int registered = std::atexit([] {
-    if (::getpid() != owner) return;  // a child that the host forked ends by exit() too
+  if (Runtime::here().self.parent) return;  // it leaves by its own exit
+  pid_t me = ::getpid();
+  if (finishing_for.exchange(me) == me) return;
+  std::atexit([] {
+    // A child that the host forked ends by exit() too, and is not the one to finish.
+    pid_t owner = ::getpid();
+    if (!finishing_for.compare_exchange_strong(owner, 0)) return;
     finish_this_process();
     shut_down_servers();
   });
-  (void)registered;
 }
 
 }  // namespace cohort::launch

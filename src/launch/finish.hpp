@@ -6,7 +6,17 @@ namespace cohort::launch {
 // In a child: at exit() run what belongs to this process and leave by _exit, so that the hooks and
 // static destructors that were inherited from the creator do not run again.
 void leave_by_own_exit() noexcept;
-// In a program's first process: at exit() run what belongs to it, then end the fork servers.
+// What a module above this one has to do when a process ends, and in a new process, for which the
+// creator's is not its own. Before all else: its threads may still use the rest.
+struct ProcessHooks {
+  void (*at_end)() noexcept;
+  void (*in_new_process)() noexcept;
+};
+void add_process_hooks(ProcessHooks hooks) noexcept;
+void run_new_process_hooks() noexcept;
+
+// In a program's first process: at exit() run what belongs to it, then end the fork servers. May be called any
+// number of times; does nothing in a started child.
 void finish_at_exit() noexcept;
 
 }  // namespace cohort::launch

@@ -1,16 +1,15 @@
-#include <cohort/detail/remote_exception.hpp>
-
-#include "standard_exceptions.hpp"
-
+#include <cxxabi.h>
 #include <sched.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cohort/detail/remote_exception.hpp>
 #include <cstdlib>
-#include <cxxabi.h>
 #include <ios>
 #include <memory>
 #include <vector>
+
+#include "standard_exceptions.hpp"
 
 namespace cohort::detail {
 namespace {
@@ -19,7 +18,8 @@ std::atomic<const ExceptionNode*> nodes = nullptr;
 
 // What is sent.
 struct Message {
-  std::string key;  // mangled name of a type with a node; empty: none, or its data could not be sent
+  std::string
+      key;  // mangled name of a type with a node; empty: none, or its data could not be sent
   std::string type_name;
   std::string message;
   int pid = 0;

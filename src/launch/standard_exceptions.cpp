@@ -1,9 +1,8 @@
 #include "standard_exceptions.hpp"
 
-#include <cohort/detail/remote_exception.hpp>
-
 #include <any>
 #include <atomic>
+#include <cohort/detail/remote_exception.hpp>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -34,9 +33,8 @@ class ForeignCategory final : public std::error_category {
 };
 
 const std::error_category& category_named(const std::string& name) {
-  for (const std::error_category* known :
-       {&std::generic_category(), &std::system_category(), &std::iostream_category(),
-        &std::future_category()}) {
+  for (const std::error_category* known : {&std::generic_category(), &std::system_category(),
+                                           &std::iostream_category(), &std::future_category()}) {
     if (name == known->name()) return *known;
   }
   // Never freed: error codes refer to their category without owning it.

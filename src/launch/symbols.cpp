@@ -1,11 +1,10 @@
 #include "symbols.hpp"
 
-#include <cohort/detail/remote_exception.hpp>
-
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
 
+#include <cohort/detail/remote_exception.hpp>
 #include <cstdio>
 #include <cstring>
 #include <fstream>

@@ -27,8 +27,8 @@ class Symbols {
     std::uintptr_t end;
     std::string name;
   };
-  // The functions of a module's symbol table, addresses as linked. Executables rarely export theirs,
-  // so that dladdr does not see them.
+  // The functions of a module's symbol table, addresses as linked. Executables rarely export
+  // theirs, so that dladdr does not see them.
   const std::vector<Function>& functions_of(const std::string& path);
 
   std::map<std::string, std::vector<Function>> modules_;

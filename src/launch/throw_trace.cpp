@@ -1,13 +1,13 @@
 #include "throw_trace.hpp"
 
-#include "symbols.hpp"
-#include "throw_probe.hpp"
-
 #include <unwind.h>
 
 #include <array>
 #include <cstdint>
 #include <typeinfo>
+
+#include "symbols.hpp"
+#include "throw_probe.hpp"
 
 namespace cohort::detail {
 namespace {

@@ -1,8 +1,9 @@
-// The stack of the place where an exception was thrown, for exceptions that reach one of our frames.
+// The stack of the place where an exception was thrown, for exceptions that reach one of our
+// frames.
 //
 // A handler's type is asked, through the virtual std::type_info::__do_catch, whether it takes an
-// exception, while the throwing stack still stands. Our frames have a handler for a type of ours that
-// never takes one and notes the stack (see throw_probe.cpp).
+// exception, while the throwing stack still stands. Our frames have a handler for a type of ours
+// that never takes one and notes the stack (see throw_probe.cpp).
 #pragma once
 
 #include <string>
@@ -14,8 +15,9 @@ namespace cohort::detail {
 // Calls `function(argument)`; what it throws goes through, its stack noted for this thread.
 void run_traced(void (*function)(void*), void* argument);
 
-// The stack noted last by this thread since its last run_traced began: one line per frame, innermost
-// first, "function (module+0xoffset)"; empty if nothing was thrown. Slow: for failures only.
+// The stack noted last by this thread since its last run_traced began: one line per frame,
+// innermost first, "function (module+0xoffset)"; empty if nothing was thrown. Slow: for failures
+// only.
 std::string throw_trace();
 
 // Runs `f`, which returns nothing. In the handler, throw_trace() tells where it was thrown:

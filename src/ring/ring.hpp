@@ -72,6 +72,8 @@ class Ring {
   Ring() = default;
   // Room for `bytes`, rounded up to a power of two; at least 4 KiB.
   explicit Ring(std::size_t bytes);
+  // The ring in a block that a handle of another kind refers to.
+  explicit Ring(detail::BlockRef block) : block_(std::move(block)) {}
 
   // Answers false when the ring stayed full until the deadline; a past deadline tries once.
   // `references`: blocks that handles in the message refer to, held by the caller.
@@ -82,6 +84,9 @@ class Ring {
 
   // The oldest message; empty when none came before the deadline.
   std::optional<Message> take(os::Deadline deadline = std::nullopt) const;
+  // The same, but empty too when `stop()` holds while the ring is empty; asked after each wake-up.
+  template <class Stop>
+  std::optional<Message> take_unless(Stop&& stop, os::Deadline deadline) const;
   // Calls visit(bytes) for up to `most` messages that are there now, copied out of the ring under
   // one lock. Answers how many. Parcels are passed as their payload.
   template <class Visit>
@@ -124,6 +129,17 @@ class Ring {
 
   detail::BlockRef block_;
 };
+
+template <class Stop>
+std::optional<Message> Ring::take_unless(Stop&& stop, os::Deadline deadline) const {
+  std::optional<Message> message = try_take();
+  if (message) return message;
+  cell().filled.wait(arena::Space::here(), deadline, [&] {
+    message = try_take();
+    return message.has_value() || stop();
+  });
+  return message;
+}
 
 template <class Visit>
 std::size_t Ring::take_some(std::size_t most, Visit&& visit) const {

@@ -1,16 +1,14 @@
 // The archives that a class's own `serialize` sees: real cereal archives over memory, so that types
 // which serialize with cereal work as they are.
 //
-// They take over cereal's dispatch (`process`), so that everything cohort knows goes through its own
-// codecs whether or not the user includes <cereal/types/...> too. They are made only when a message
-// contains such a class, since cereal's base class holds several hash tables.
+// They take over cereal's dispatch (`process`), so that everything cohort knows goes through its
+// own codecs whether or not the user includes <cereal/types/...> too. They are made only when a
+// message contains such a class, since cereal's base class holds several hash tables.
 #pragma once
-
-#include <cohort/detail/memory_io.hpp>
 
 #include <cereal/cereal.hpp>
 #include <cereal/types/memory.hpp>
-
+#include <cohort/detail/memory_io.hpp>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -42,7 +40,8 @@ using Versions = std::vector<std::pair<const void*, std::uint32_t>>;
 
 class OutArchive : public cereal::OutputArchive<OutArchive> {
  public:
-  explicit OutArchive(Encoder& encoder) : cereal::OutputArchive<OutArchive>(this), encoder_(encoder) {}
+  explicit OutArchive(Encoder& encoder)
+      : cereal::OutputArchive<OutArchive>(this), encoder_(encoder) {}
 
   Writer& writer() const noexcept;
 
@@ -69,8 +68,8 @@ class OutArchive : public cereal::OutputArchive<OutArchive> {
   template <class T>
   void save_class(const T& object);
 
-  // An identifier of the pointer's object; the top bit is set the first time. Shadows cereal's, which
-  // ignores the type: a struct and its first member share an address.
+  // An identifier of the pointer's object; the top bit is set the first time. Shadows cereal's,
+  // which ignores the type: a struct and its first member share an address.
   std::uint32_t share(const std::shared_ptr<const void>& pointer, const void* tag);
   std::uint32_t registerSharedPointer(const std::shared_ptr<const void>& pointer) {
     return share(pointer, shared_tag_);
@@ -120,8 +119,8 @@ class InArchive : public cereal::InputArchive<InArchive> {
   template <class T>
   void load_class(T& object);
 
-  // Counterparts of OutArchive::share. The type is checked: bytes from a broken sender must not make
-  // a pointer to one type point to another.
+  // Counterparts of OutArchive::share. The type is checked: bytes from a broken sender must not
+  // make a pointer to one type point to another.
   void expect_new(std::uint32_t id, const void* tag);  // before the object is decoded
   void set_shared(std::uint32_t id, std::shared_ptr<void> pointer);
   std::shared_ptr<void> shared(std::uint32_t id, const void* tag) const;
@@ -196,7 +195,8 @@ class Decoder {
   // least one) fit into the rest.
   std::size_t count(std::size_t each) {
     std::uint64_t n = byte();
-    if (n == 0xFF) [[unlikely]] in.read(&n, 8);
+    if (n == 0xFF) [[unlikely]]
+      in.read(&n, 8);
     if (n > in.remaining() / (each == 0 ? 1 : each)) [[unlikely]] {
       throw_serialization_error("a length exceeds the message");
     }
@@ -223,7 +223,8 @@ template <class Coder>
 class Nesting {
  public:
   explicit Nesting(Coder& coder) : depth_(coder.depth) {
-    if (depth_ >= kMaxDepth) [[unlikely]] throw_too_deep();
+    if (depth_ >= kMaxDepth) [[unlikely]]
+      throw_too_deep();
     ++depth_;
   }
   Nesting(const Nesting&) = delete;

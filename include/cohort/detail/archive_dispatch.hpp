@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cohort/detail/codec.hpp>
-
 #include <cstdint>
 #include <type_traits>
 
@@ -122,25 +121,32 @@ void OutArchive::save_class(const T& object) {
                            traits::is_specialized_member_save_minimal<T, OutArchive>, AnyChosen>) {
     process(cereal::access::member_save_minimal(*this, object));
   } else if constexpr (use<traits::has_non_member_save_minimal<T, OutArchive>,
-                           traits::is_specialized_non_member_save_minimal<T, OutArchive>, AnyChosen>) {
+                           traits::is_specialized_non_member_save_minimal<T, OutArchive>,
+                           AnyChosen>) {
     process(save_minimal(*this, object));
   } else if constexpr (use<traits::has_member_versioned_serialize<T, OutArchive>,
-                           traits::is_specialized_member_versioned_serialize<T, OutArchive>, AnyChosen>) {
+                           traits::is_specialized_member_versioned_serialize<T, OutArchive>,
+                           AnyChosen>) {
     cereal::access::member_serialize(*this, mutable_object, class_version<T>());
   } else if constexpr (use<traits::has_non_member_versioned_serialize<T, OutArchive>,
-                           traits::is_specialized_non_member_versioned_serialize<T, OutArchive>, AnyChosen>) {
+                           traits::is_specialized_non_member_versioned_serialize<T, OutArchive>,
+                           AnyChosen>) {
     serialize(*this, mutable_object, class_version<T>());
   } else if constexpr (use<traits::has_member_versioned_save<T, OutArchive>,
-                           traits::is_specialized_member_versioned_save<T, OutArchive>, AnyChosen>) {
+                           traits::is_specialized_member_versioned_save<T, OutArchive>,
+                           AnyChosen>) {
     cereal::access::member_save(*this, object, class_version<T>());
   } else if constexpr (use<traits::has_non_member_versioned_save<T, OutArchive>,
-                           traits::is_specialized_non_member_versioned_save<T, OutArchive>, AnyChosen>) {
+                           traits::is_specialized_non_member_versioned_save<T, OutArchive>,
+                           AnyChosen>) {
     save(*this, object, class_version<T>());
   } else if constexpr (use<traits::has_member_versioned_save_minimal<T, OutArchive>,
-                           traits::is_specialized_member_versioned_save_minimal<T, OutArchive>, AnyChosen>) {
+                           traits::is_specialized_member_versioned_save_minimal<T, OutArchive>,
+                           AnyChosen>) {
     process(cereal::access::member_save_minimal(*this, object, class_version<T>()));
   } else if constexpr (use<traits::has_non_member_versioned_save_minimal<T, OutArchive>,
-                           traits::is_specialized_non_member_versioned_save_minimal<T, OutArchive>, AnyChosen>) {
+                           traits::is_specialized_non_member_versioned_save_minimal<T, OutArchive>,
+                           AnyChosen>) {
     process(save_minimal(*this, object, class_version<T>()));
   } else {
     static_assert(!sizeof(T), "this class has no unambiguous serialize(), save() or load()");
@@ -210,30 +216,36 @@ void InArchive::load_class(T& object) {
     process(value);
     cereal::access::member_load_minimal(*this, object, value);
   } else if constexpr (use<traits::has_non_member_load_minimal<T, InArchive>,
-                           traits::is_specialized_non_member_load_minimal<T, InArchive>, AnyChosen>) {
+                           traits::is_specialized_non_member_load_minimal<T, InArchive>,
+                           AnyChosen>) {
     typename traits::has_non_member_save_minimal<T, OutArchive>::type value;
     process(value);
     load_minimal(*this, object, value);
   } else if constexpr (use<traits::has_member_versioned_serialize<T, InArchive>,
-                           traits::is_specialized_member_versioned_serialize<T, InArchive>, AnyChosen>) {
+                           traits::is_specialized_member_versioned_serialize<T, InArchive>,
+                           AnyChosen>) {
     cereal::access::member_serialize(*this, object, class_version<T>());
   } else if constexpr (use<traits::has_non_member_versioned_serialize<T, InArchive>,
-                           traits::is_specialized_non_member_versioned_serialize<T, InArchive>, AnyChosen>) {
+                           traits::is_specialized_non_member_versioned_serialize<T, InArchive>,
+                           AnyChosen>) {
     serialize(*this, object, class_version<T>());
   } else if constexpr (use<traits::has_member_versioned_load<T, InArchive>,
                            traits::is_specialized_member_versioned_load<T, InArchive>, AnyChosen>) {
     cereal::access::member_load(*this, object, class_version<T>());
   } else if constexpr (use<traits::has_non_member_versioned_load<T, InArchive>,
-                           traits::is_specialized_non_member_versioned_load<T, InArchive>, AnyChosen>) {
+                           traits::is_specialized_non_member_versioned_load<T, InArchive>,
+                           AnyChosen>) {
     load(*this, object, class_version<T>());
   } else if constexpr (use<traits::has_member_versioned_load_minimal<T, InArchive>,
-                           traits::is_specialized_member_versioned_load_minimal<T, InArchive>, AnyChosen>) {
+                           traits::is_specialized_member_versioned_load_minimal<T, InArchive>,
+                           AnyChosen>) {
     const auto version = class_version<T>();
     typename traits::has_member_versioned_save_minimal<T, OutArchive>::type value;
     process(value);
     cereal::access::member_load_minimal(*this, object, value, version);
   } else if constexpr (use<traits::has_non_member_versioned_load_minimal<T, InArchive>,
-                           traits::is_specialized_non_member_versioned_load_minimal<T, InArchive>, AnyChosen>) {
+                           traits::is_specialized_non_member_versioned_load_minimal<T, InArchive>,
+                           AnyChosen>) {
     const auto version = class_version<T>();
     typename traits::has_non_member_versioned_save_minimal<T, OutArchive>::type value;
     process(value);

@@ -1,10 +1,10 @@
-// How each type is turned into bytes and back: which way is taken, and the ways that need no std header.
+// How each type is turned into bytes and back: which way is taken, and the ways that need no std
+// header.
 #pragma once
 
+#include <bit>
 #include <cohort/detail/archive.hpp>
 #include <cohort/detail/fields.hpp>
-
-#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <memory>
@@ -23,17 +23,25 @@ template <class T>
 struct Codec;
 
 template <class T>
-concept HasCodec = requires { sizeof(Codec<T>); };
+concept HasCodec = requires {
+  sizeof(Codec<T>);
+};
 template <class T>
-concept RawCodec = requires { requires Codec<T>::kRaw; };
+concept RawCodec = requires {
+  requires Codec<T>::kRaw;
+};
 template <class T>
-concept CodecMakes = requires(Decoder& d) { Codec<T>::make(d); };
+concept CodecMakes = requires(Decoder& d) {
+  Codec<T>::make(d);
+};
 template <class T>
-concept CodecGets = requires(Decoder& d, T& t) { Codec<T>::get(d, t); };
+concept CodecGets = requires(Decoder& d, T& t) {
+  Codec<T>::get(d, t);
+};
 
 template <class T>
 concept Scalar = std::is_arithmetic_v<T> || std::is_enum_v<T> || std::same_as<T, __int128> ||
-                 std::same_as<T, unsigned __int128>;
+    std::same_as<T, unsigned __int128>;
 template <class T>
 concept Restorable = std::is_constructible_v<T, Restore, InArchive&>;
 template <class T>
@@ -41,11 +49,11 @@ concept SavesItself = cereal::traits::is_output_serializable<T, OutArchive>::val
 template <class T>
 concept LoadsItself = cereal::traits::is_input_serializable<T, InArchive>::value;
 
-// cereal's own functions would take any smart pointer; it shall have those that need its registration
-// (polymorphic types) or its load_and_construct. The others have codecs, or are not serializable.
+// cereal's own functions would take any smart pointer; it shall have those that need its
+// registration (polymorphic types) or its load_and_construct. The others have codecs, or are not
+// serializable.
 template <class T>
-concept LeftToCereal =
-    std::is_class_v<T> &&
+concept LeftToCereal = std::is_class_v<T> &&
     (std::is_polymorphic_v<T> ||
      cereal::traits::has_load_and_construct<std::remove_cv_t<T>, InArchive>::value);
 template <class T>
@@ -143,8 +151,8 @@ consteval bool any_prefers_make(TypeList<F...>) {
   return (prefers_make<F>() || ...);
 }
 
-// Must, or had better, be constructed from the message: no default constructor, constant fields, or a
-// handle inside whose default constructor would create a new object.
+// Must, or had better, be constructed from the message: no default constructor, constant fields, or
+// a handle inside whose default constructor would create a new object.
 template <class T>
 consteval bool prefers_make() {
   if constexpr (std::is_array_v<T>) {
@@ -230,8 +238,8 @@ consteval bool is_serializable() {
   } else if constexpr (RawCodec<T>) {
     return true;
   } else if constexpr (kind<T> == Kind::codec) {
-    return (!Decode || CodecGets<T> || CodecMakes<T>) && all_serializable<Decode, T, Seen...>(
-        typename Codec<T>::Elements());
+    return (!Decode || CodecGets<T> ||
+            CodecMakes<T>)&&all_serializable<Decode, T, Seen...>(typename Codec<T>::Elements());
   } else if constexpr (kind<T> == Kind::archive) {
     return !Decode || std::is_default_constructible_v<T>;
   } else if constexpr (kind<T> == Kind::fields) {
@@ -252,8 +260,9 @@ template <class T>
 T make(Decoder& decoder);
 
 template <class T>
-concept Nests = kind<T> == Kind::archive || kind<T> == Kind::restored ||
-                (kind<T> == Kind::codec && !RawCodec<T> && !requires { Codec<T>::kFlat; });
+concept Nests = kind<T>
+== Kind::archive || kind<T> == Kind::restored ||
+    (kind<T> == Kind::codec && !RawCodec<T> && !requires { Codec<T>::kFlat; });
 
 template <class T>
 void put_unguarded(Encoder& encoder, const T& value) {
@@ -266,8 +275,9 @@ void put_unguarded(Encoder& encoder, const T& value) {
   } else if constexpr (kind<T> == Kind::fields) {
     visit_fields<field_count<T>>(value, [&](const auto&... f) { (put(encoder, f), ...); });
   } else {
-    static_assert(!sizeof(T), "this type is not serializable: give it `template <class Archive> "
-                              "void serialize(Archive& ar) { ar(a, b); }`; pointers never are");
+    static_assert(!sizeof(T),
+                  "this type is not serializable: give it `template <class Archive> "
+                  "void serialize(Archive& ar) { ar(a, b); }`; pointers never are");
   }
 }
 
@@ -303,8 +313,9 @@ void get_unguarded(Decoder& decoder, T& value) {
   } else if constexpr (kind<T> == Kind::fields) {
     visit_fields<field_count<T>>(value, [&](auto&... f) { (get(decoder, f), ...); });
   } else {
-    static_assert(!sizeof(T), "this type is not serializable: give it `template <class Archive> "
-                              "void serialize(Archive& ar) { ar(a, b); }`; pointers never are");
+    static_assert(!sizeof(T),
+                  "this type is not serializable: give it `template <class Archive> "
+                  "void serialize(Archive& ar) { ar(a, b); }`; pointers never are");
   }
 }
 

@@ -1,11 +1,10 @@
 // Codecs of the standard library's types.
 #pragma once
 
-#include <cohort/detail/codec.hpp>
-
 #include <algorithm>
 #include <array>
 #include <bitset>
+#include <cohort/detail/codec.hpp>
 #include <deque>
 #include <forward_list>
 #include <list>
@@ -37,8 +36,7 @@ struct StringCodec {
     e.count(s.size());
     e.out.write(s.data(), s.size() * sizeof(Char));
   }
-  static void get(Decoder& d, String& s)
-    requires requires { s.resize(0); }
+  static void get(Decoder& d, String& s) requires requires { s.resize(0); }
   {
     const std::size_t n = d.count(sizeof(Char));
     const auto bytes = d.in.view(n * sizeof(Char));
@@ -49,9 +47,8 @@ struct StringCodec {
       if (n != 0) std::memcpy(s.data(), bytes.data(), bytes.size());
     }
   }
-  static String make(Decoder& d)
-    requires(sizeof(Char) == 1 && requires(String s) { s.resize(0); })
-  {
+  static String make(Decoder& d) requires(sizeof(Char) == 1 &&
+                                          requires(String s) { s.resize(0); }) {
     const auto bytes = d.in.view(d.count(1));
     return String(reinterpret_cast<const Char*>(bytes.data()), bytes.size());
   }
@@ -128,8 +125,7 @@ template <class T, class A>
 struct Codec<std::vector<T, A>> : SequenceCodec<std::vector<T, A>> {};
 
 template <Raw T, class A>
-  requires(!std::same_as<T, bool>)
-struct Codec<std::vector<T, A>> {
+requires(!std::same_as<T, bool>) struct Codec<std::vector<T, A>> {
   using Vector = std::vector<T, A>;
   using Elements = TypeList<T>;
   static constexpr std::size_t kMinSize = 1;
@@ -241,22 +237,18 @@ struct Codec<std::array<T, N>> {
   static void put(Encoder& e, const Array& a) {
     for (const auto& x : a) detail::put(e, x);
   }
-  static void get(Decoder& d, Array& a)
-    requires(!prefers_make<T>())
-  {
+  static void get(Decoder& d, Array& a) requires(!prefers_make<T>()) {
     for (auto& x : a) detail::get(d, x);
   }
-  static Array make(Decoder& d)
-    requires(prefers_make<T>())
-  {
+  static Array make(Decoder& d) requires(prefers_make<T>()) {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
       return Array{{(static_cast<void>(I), detail::make<T>(d))...}};
-    }(std::make_index_sequence<N>());
+    }
+    (std::make_index_sequence<N>());
   }
 };
 template <Raw T, std::size_t N>
-  requires(N > 0)
-struct Codec<std::array<T, N>> {
+requires(N > 0) struct Codec<std::array<T, N>> {
   static constexpr bool kRaw = true;
   static constexpr bool kBools = holds_bool<T>();
 };
@@ -329,20 +321,16 @@ template <class Tuple, class... T>
 struct TupleCodec {
   using Elements = TypeList<std::remove_cv_t<T>...>;
   static constexpr std::size_t kMinSize = min_size_of(Elements());
-  static constexpr bool kMake = (prefers_make<std::remove_cv_t<T>>() || ...) ||
-                                (std::is_const_v<T> || ...);
+  static constexpr bool kMake =
+      (prefers_make<std::remove_cv_t<T>>() || ...) || (std::is_const_v<T> || ...);
 
   static void put(Encoder& e, const Tuple& t) {
     std::apply([&](const auto&... x) { (detail::put(e, x), ...); }, t);
   }
-  static void get(Decoder& d, Tuple& t)
-    requires(!kMake)
-  {
+  static void get(Decoder& d, Tuple& t) requires(!kMake) {
     std::apply([&](auto&... x) { (detail::get(d, x), ...); }, t);
   }
-  static Tuple make(Decoder& d)
-    requires kMake
-  {
+  static Tuple make(Decoder& d) requires kMake {
     return Tuple{detail::make<std::remove_cv_t<T>>(d)...};
   }
 };
@@ -388,9 +376,8 @@ struct Codec<std::variant<T...>> {
     e.byte(static_cast<unsigned char>(v.index()));
     std::visit([&](const auto& x) { detail::put(e, x); }, v);
   }
-  static void get(Decoder& d, Variant& v)
-    requires(!any_prefers_make(Elements()) && std::is_default_constructible_v<Variant>)
-  {
+  static void get(Decoder& d, Variant& v) requires(!any_prefers_make(Elements()) &&
+                                                   std::is_default_constructible_v<Variant>) {
     v = make(d);
   }
   static Variant make(Decoder& d) {
@@ -538,8 +525,8 @@ consteval bool is_number_like() {
   }
 }
 template <class T>
-  requires(std::is_class_v<T> && std::is_trivially_copyable_v<T> && is_number_like<T>())
-struct Codec<T> {
+requires(
+    std::is_class_v<T>&& std::is_trivially_copyable_v<T>&& is_number_like<T>()) struct Codec<T> {
   static constexpr bool kRaw = true;
 };
 

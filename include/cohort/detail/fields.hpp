@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cohort/detail/visit_fields.hpp>
-
 #include <cstddef>
 #include <type_traits>
 #include <utility>
@@ -19,8 +18,7 @@ struct AnyValue {
   AnyValue() = delete;
   AnyValue(const AnyValue&) = delete;
   template <class U>
-    requires(!std::is_same_v<std::remove_cv_t<U>, Object>)
-  operator U() const noexcept {
+  requires(!std::is_same_v<std::remove_cv_t<U>, Object>) operator U() const noexcept {
     __builtin_trap();  // never called: only asked whether it could be
   }
 };
@@ -31,8 +29,8 @@ struct AnyBase {
   AnyBase() = delete;
   AnyBase(const AnyBase&) = delete;
   template <class U>
-    requires(std::is_base_of_v<U, Object> && !std::is_same_v<U, Object> &&
-             (!Empty || std::is_empty_v<U>))
+  requires(std::is_base_of_v<U, Object> && !std::is_same_v<U, Object> &&
+           (!Empty || std::is_empty_v<U>))
   operator U() const noexcept {
     __builtin_trap();
   }
@@ -45,7 +43,9 @@ template <class T, bool Empty, std::size_t>
 using AnyBaseAt = AnyBase<T, Empty>;
 
 template <class T, class... Inits>
-concept BraceInit = requires { T{std::declval<Inits>()...}; };
+concept BraceInit = requires {
+  T{std::declval<Inits>()...};
+};
 
 template <class T, std::size_t... I>
 consteval bool takes(std::index_sequence<I...>) {
@@ -60,16 +60,17 @@ template <class T, std::size_t... L, std::size_t... M, std::size_t... R>
 consteval bool takes_nested(std::index_sequence<L...>, std::index_sequence<M...>,
                             std::index_sequence<R...>) {
   return requires {
-    T{std::declval<AnyAt<T, L>>()..., {std::declval<AnyAt<T, M>>()...},
+    T{std::declval<AnyAt<T, L>>()...,
+      {std::declval<AnyAt<T, M>>()...},
       std::declval<AnyAt<T, R>>()...};
   };
 }
 
 // T{any * Left, {any * Middle}, any * Right}
 template <class T, std::size_t Left, std::size_t Middle, std::size_t Right>
-concept TakesNested =
-    takes_nested<T>(std::make_index_sequence<Left>(), std::make_index_sequence<Middle>(),
-                    std::make_index_sequence<Right>());
+concept TakesNested = takes_nested<T>(std::make_index_sequence<Left>(),
+                                      std::make_index_sequence<Middle>(),
+                                      std::make_index_sequence<Right>());
 
 inline constexpr std::size_t kNoFields = static_cast<std::size_t>(-1);
 inline constexpr std::size_t kMaxInitializers = 256;
@@ -171,7 +172,6 @@ struct ListTypes {
 
 // The types of T's fields, without const.
 template <class T>
-using FieldTypes =
-    decltype(visit_fields<field_count<T>>(std::declval<const T&>(), ListTypes()));
+using FieldTypes = decltype(visit_fields<field_count<T>>(std::declval<const T&>(), ListTypes()));
 
 }  // namespace cohort::detail

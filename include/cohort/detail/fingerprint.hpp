@@ -1,10 +1,10 @@
-// A hash of a type's structure, to catch a message that holds another type than the receiver expects.
+// A hash of a type's structure, to catch a message that holds another type than the receiver
+// expects.
 #pragma once
 
+#include <array>
 #include <cohort/detail/codec.hpp>
 #include <cohort/detail/type_name.hpp>
-
-#include <array>
 #include <cstdint>
 
 namespace cohort::detail {

@@ -20,23 +20,26 @@ class Writer {
   Writer& operator=(const Writer&) = delete;
 
   void write(const void* data, std::size_t size) {
-    if (static_cast<std::size_t>(end_ - cursor_) < size) [[unlikely]] grow(size);
+    if (static_cast<std::size_t>(end_ - cursor_) < size) [[unlikely]]
+      grow(size);
     if (size != 0) std::memcpy(cursor_, data, size);  // memcpy(x, nullptr, 0) is undefined
     cursor_ += size;
   }
 
   // The next `size` bytes, uninitialized, for the caller to fill before the next call.
   std::byte* reserve(std::size_t size) {
-    if (static_cast<std::size_t>(end_ - cursor_) < size) [[unlikely]] grow(size);
+    if (static_cast<std::size_t>(end_ - cursor_) < size) [[unlikely]]
+      grow(size);
     std::byte* place = cursor_;
     cursor_ += size;
     return place;
   }
 
-  // Filler (a length and as many bytes) after which `size` bytes lie at a multiple of `alignment`, a
-  // power of two up to 16, in this memory.
+  // Filler (a length and as many bytes) after which `size` bytes lie at a multiple of `alignment`,
+  // a power of two up to 16, in this memory.
   void align(std::size_t alignment, std::size_t size) {
-    if (static_cast<std::size_t>(end_ - cursor_) < size + 17) [[unlikely]] grow(size + 17);
+    if (static_cast<std::size_t>(end_ - cursor_) < size + 17) [[unlikely]]
+      grow(size + 17);
     const auto filler = -(reinterpret_cast<std::uintptr_t>(cursor_) + 1) & (alignment - 1);
     *cursor_++ = static_cast<std::byte>(filler);
     std::memset(cursor_, 0, 16);
@@ -85,7 +88,7 @@ class HeapWriter : public Writer {
   explicit HeapWriter(std::size_t capacity) {
     if (capacity != 0) grow(capacity);
   }
-  ~HeapWriter() { std::free(begin_); }
+  virtual ~HeapWriter() { std::free(begin_); }
 
   // Valid until the next call of a non-const member.
   std::span<const std::byte> bytes() const noexcept { return {begin_, size()}; }
@@ -95,7 +98,7 @@ class HeapWriter : public Writer {
   void clear() noexcept { cursor_ = begin_; }
 
  private:
-  void grow(std::size_t at_least) override;
+  void grow(std::size_t at_least) final;
 };
 
 // Bounded input. Reading past the end throws SerializationError.
@@ -122,7 +125,8 @@ class Reader {
 
  private:
   const std::byte* take(std::size_t size) {
-    if (remaining() < size) [[unlikely]] throw_serialization_error("the message is truncated");
+    if (remaining() < size) [[unlikely]]
+      throw_serialization_error("the message is truncated");
     const std::byte* place = cursor_;
     cursor_ += size;
     return place;

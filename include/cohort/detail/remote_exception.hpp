@@ -1,11 +1,10 @@
-// Exceptions as bytes. One node per known type, in a list that only grows and needs no lock, so that it
-// can be used after a fork at any moment.
+// Exceptions as bytes. One node per known type, in a list that only grows and needs no lock, so
+// that it can be used after a fork at any moment.
 #pragma once
 
+#include <atomic>
 #include <cohort/error.hpp>
 #include <cohort/serialize.hpp>
-
-#include <atomic>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -64,25 +63,25 @@ constexpr const std::type_info* carried_type() {
 // How E's own data travels: `put(Writer&, const E&)` and `get(Reader&, const RemoteInfo&) -> E`.
 template <class E, class Put, class Get>
 void add_exception_as(Put, Get) {
-  static ExceptionNode node{
-      &typeid(E), carried_type<E>(),
-      [](Writer& writer, const std::exception_ptr& pointer) {
-        try {
-          std::rethrow_exception(pointer);
-        } catch (const E& error) {
-          Put()(writer, error);
-        }
-      },
-      [](Reader& reader, RemoteInfo info) {
-        E error = Get()(reader, static_cast<const RemoteInfo&>(info));
-        return carry<E>(std::move(error), std::move(info));
-      }};
+  static ExceptionNode node{&typeid(E), carried_type<E>(),
+                            [](Writer& writer, const std::exception_ptr& pointer) {
+                              try {
+                                std::rethrow_exception(pointer);
+                              } catch (const E& error) {
+                                Put()(writer, error);
+                              }
+                            },
+                            [](Reader& reader, RemoteInfo info) {
+                              E error = Get()(reader, static_cast<const RemoteInfo&>(info));
+                              return carry<E>(std::move(error), std::move(info));
+                            }};
   add_exception(node);
 }
 
-// In the process where `error` was caught: the type, the message, this process's pid, `traceback` and,
-// of an exception that came from another process itself, its origin instead. What cannot be encoded
-// is left out, so that it arrives as RemoteError. Throws only what `writer` throws for want of room.
+// In the process where `error` was caught: the type, the message, this process's pid, `traceback`
+// and, of an exception that came from another process itself, its origin instead. What cannot be
+// encoded is left out, so that it arrives as RemoteError. Throws only what `writer` throws for want
+// of room.
 void encode_exception(Writer& writer, std::exception_ptr error, std::string_view traceback);
 
 // In the receiving process. Bytes that make no sense give a SerializationError.
@@ -102,14 +101,14 @@ void register_exception() {
         [](detail::Writer& writer, const E& error) { detail::encode(writer, error); },
         [](detail::Reader& reader, const RemoteInfo&) { return detail::decode<E>(reader); });
   } else if constexpr (std::is_constructible_v<E, const std::string&>) {
-    detail::add_exception_as<E>([](detail::Writer&, const E&) {},
-                                [](detail::Reader&, const RemoteInfo& info) {
-                                  return E(info.message());
-                                });
+    detail::add_exception_as<E>(
+        [](detail::Writer&, const E&) {},
+        [](detail::Reader&, const RemoteInfo& info) { return E(info.message()); });
   } else {
-    static_assert(!sizeof(E), "an exception that crosses processes must be serializable (give it "
-                              "`template <class Archive> void serialize(Archive& ar)` and a default "
-                              "constructor) or constructible from a std::string, its message");
+    static_assert(!sizeof(E),
+                  "an exception that crosses processes must be serializable (give it "
+                  "`template <class Archive> void serialize(Archive& ar)` and a default "
+                  "constructor) or constructible from a std::string, its message");
   }
 }
 

@@ -1,0 +1,11 @@
+// All of cohort.
+#pragma once
+
+#include "cohort/async.hpp"
+#include "cohort/error.hpp"
+#include "cohort/finalize.hpp"
+#include "cohort/futures.hpp"
+#include "cohort/pool.hpp"
+#include "cohort/process.hpp"
+#include "cohort/serialize.hpp"
+#include "cohort/threading.hpp"
