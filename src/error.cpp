@@ -1,5 +1,4 @@
 #include <cohort/error.hpp>
-
 #include <csignal>
 #include <cstring>
 #include <utility>

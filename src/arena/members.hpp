@@ -37,8 +37,9 @@ struct alignas(64) MemberSlot {
   std::atomic<std::int32_t> pid;     // stored by the kernel while the process is made
   std::atomic<std::uint32_t> parent;
   std::atomic<std::uint32_t> flags;
-  std::atomic<std::uint32_t> reaper;     // who returns the blocks of this dead member
   std::atomic<std::uint32_t> collected;  // set by the parent of a kCollected member
+  // Who returns the blocks of this dead member | generation << 32.
+  std::atomic<std::uint64_t> reaper;
   std::atomic<std::uint32_t> farewells;  // generation << 2 | kSeenByParent | kReturned
   std::atomic<std::uint64_t> running_since;  // boot time, ns
   std::atomic<std::uint32_t> ended;          // futex: 1 once exit_code holds

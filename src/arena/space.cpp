@@ -223,15 +223,14 @@ bool Space::reclaim(MemberId id) {
   MemberId parent = members_.parent(id);
   bool reserved = (gone.flags.load() & kCollected) != 0 && gone.collected.load() == 0;
   if (reserved && parent && !members_.is_dead(parent)) return false;
-  std::uint32_t reaper = gone.reaper.load();
-  if (reaper != 0 && (MemberId{reaper} == self_ || !members_.is_dead(MemberId{reaper})))
-    return false;
-  if (!gone.reaper.compare_exchange_strong(reaper, self_.raw)) return false;
-  if (members_.phase(id) != Phase::dead) {  // done by another meanwhile; this may be the next one's slot
-    std::uint32_t mine = self_.raw;
-    gone.reaper.compare_exchange_strong(mine, 0);
-    return false;
+  std::uint64_t generation = std::uint64_t{id.generation()} << 32;
+  std::uint64_t reaper = gone.reaper.load();
+  if ((reaper ^ generation) >> 32 == 0) {  // else it was the past occupant's
+    MemberId other{static_cast<std::uint32_t>(reaper)};
+    if (other && (other == self_ || !members_.is_dead(other))) return false;
   }
+  if (!gone.reaper.compare_exchange_strong(reaper, generation | self_.raw)) return false;
+  if (members_.phase(id) != Phase::dead) return false;  // done meanwhile: this may be the next one's
   settle_relations(id);  // once more: who buried it may have been killed at it
   os::step("space.reclaiming");
   return_blocks_of(*this, id);

@@ -205,33 +205,61 @@ std::optional<os::ExitCode> Child::wait(os::Deadline deadline) {
     std::lock_guard guard(mutex_);
     if (exit_code_) return exit_code_;
   }
-  if (process_ && !os::wait_readable(process_.get(), deadline)) return std::nullopt;
+  if (!await_end(deadline)) return std::nullopt;
   std::lock_guard guard(mutex_);
   if (!exit_code_) exit_code_ = collect();
   return exit_code_;
 }
 
+bool Child::await_end(os::Deadline deadline) {
+  if (process_) return os::wait_readable(process_.get(), deadline);
+  // It ended, and was reaped by the host, before its pidfd could be opened.
+  Space& space = Space::here();
+  arena::MemberSlot& slot = space.members().slot(member_);
+  while (slot.ended.load(std::memory_order_acquire) == 0 && !space.members().process_gone(member_)) {
+    if (deadline && os::Clock::now() >= *deadline) return false;
+    space.sleep_on(slot.ended, 0, deadline);
+  }
+  return true;
+}
+
 // The process has ended: learns how, and lets go of everything that was kept for it.
 os::ExitCode Child::collect() {
   Space& space = Space::here();
-  arena::MemberSlot& slot = space.members().slot(member_);
-  std::optional<os::ExitCode> code;
-  if (process_) code = process_.reap();
-  while (!code) {
-    if (slot.ended.load(std::memory_order_acquire) != 0) code = slot.exit_code.load();
-    if (!code && process_) code = process_.recorded_exit();
-    bool relayed = slot.relayed.load() != 0 && space.janitor_alive();
-    // Reaped by somebody who does not tell, on a kernel that does not keep it.
-    if (!code && !relayed) code = -SIGKILL;
-    if (!code) space.sleep_on(slot.ended, 0, std::nullopt);
-  }
+  os::ExitCode code = learn_exit_code(space);
   space.bury(member_);
   if (!space.janitor_alive()) space.reclaim(member_);
   space.members().seen_by_parent(member_);
   Runtime& runtime = Runtime::here();
   std::lock_guard guard(runtime.mutex);
   std::erase_if(runtime.children, [&](const auto& one) { return one.get() == this; });
-  return *code;
+  return code;
+}
+
+// From the kernel, if it is ours to reap; else from whoever reaped it, be it the fork server or the
+// host; else from what the process itself said last.
+os::ExitCode Child::learn_exit_code(Space& space) {
+  arena::MemberSlot& slot = space.members().slot(member_);
+  if (process_) {
+    if (auto code = process_.reap()) return *code;
+  }
+  for (;;) {
+    if (process_) {
+      if (auto code = process_.recorded_exit()) return *code;
+    }
+    if (slot.ended.load(std::memory_order_acquire) != 0) return slot.exit_code.load();
+    bool relayed = slot.relayed.load() != 0 && space.janitor_alive();
+    if (!relayed) return -SIGKILL;  // it could not say, and nobody else knows
+    space.sleep_on(slot.ended, 0, std::nullopt);
+  }
+}
+
+// SIGTERM, and SIGKILL for one that does not heed it.
+void Child::stop() {
+  if (!send(SIGTERM)) return;
+  if (wait(os::Clock::now() + kGrace)) return;
+  send(SIGKILL);
+  wait(std::nullopt);
 }
 
 bool Child::send(int signal) {
@@ -255,12 +283,8 @@ void Child::finish_all() {
   for (const auto& child : children) {
     if (child->daemon()) child->send(SIGTERM);
   }
-  auto deadline = os::Clock::now() + kGrace;
   for (const auto& child : children) {
-    if (child->daemon() && !child->wait(deadline)) {
-      child->send(SIGKILL);
-      child->send(SIGCONT);
-    }
+    if (child->daemon()) child->stop();
     child->wait(std::nullopt);
   }
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "arena/owner.hpp"
+#include "arena/space.hpp"
 #include "cohort/process.hpp"
 #include "os/pidfd.hpp"
 
@@ -47,6 +48,9 @@ class Child {
   // Answers false when it has ended.
   bool send(int signal);
 
+  // Ends it: SIGTERM, and after two seconds SIGKILL.
+  void stop();
+
   // The children that this process started and that were not seen to have ended, oldest first.
   static std::vector<std::shared_ptr<Child>> active();
   // At the end of this process: terminates the daemons, joins the others.
@@ -54,7 +58,9 @@ class Child {
 
  private:
   Child(std::string name, bool daemon, StartMethod method, arena::MemberId member);
+  bool await_end(os::Deadline deadline);
   os::ExitCode collect();
+  os::ExitCode learn_exit_code(arena::Space& space);
   void await_readiness();
 
   std::string name_;

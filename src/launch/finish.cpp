@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdlib>
 
+#include "arena/space.hpp"
 #include "launch/child.hpp"
 #include "launch/child_main.hpp"
 #include "launch/finalizers.hpp"
@@ -44,6 +45,9 @@ void leave_by_own_exit() noexcept {
       [](int status, void*) {
         finish_this_process();
         flush_streams();
+        // For a parent that cannot wait for us itself.
+        arena::Space& space = arena::Space::here();
+        space.members().record_exit(space.self(), status & 0xff);
         ::_exit(status);
       },
       nullptr);

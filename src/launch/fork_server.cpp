@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -57,6 +58,7 @@ class ForkServer {
   ForkServer(Space& space, os::Fd front_door, MemberId self)
       : space_(space), self_(self), own_from_(end_of_descriptors()) {
     inner_ = keep(std::move(front_door));
+    raise_descriptor_limit();
   }
 
   [[noreturn]] void serve();
@@ -69,9 +71,14 @@ class ForkServer {
     os::Pidfd process;
   };
 
+  // One pidfd for every member: as many descriptors as the system lets us have, ours alone.
+  void raise_descriptor_limit();
   // Our own descriptors lie above those that children shall inherit.
   os::Fd keep(os::Fd fd) const;
   void hear(std::size_t source, int fd);
+  // Before every close: a copy of the descriptor elsewhere would keep its events coming.
+  void unhear(int fd) { ::epoll_ctl(events_.get(), EPOLL_CTL_DEL, fd, nullptr); }
+  void drop_client(int fd);
   void answer_door();
   void answer_client(int fd);
   Answer answer(const Question& question, os::Pidfd& made);
@@ -93,9 +100,16 @@ class ForkServer {
   os::Fd events_;
   std::map<int, os::Fd> clients_;
   std::map<std::uint32_t, Watched> watched_;
+  rlimit inherited_limit_{};
   MemberId standby_;
   bool root_left_ = false;
 };
+
+void ForkServer::raise_descriptor_limit() {
+  if (::getrlimit(RLIMIT_NOFILE, &inherited_limit_) != 0) return;
+  rlimit raised{inherited_limit_.rlim_max, inherited_limit_.rlim_max};
+  ::setrlimit(RLIMIT_NOFILE, &raised);
+}
 
 os::Fd ForkServer::keep(os::Fd fd) const {
   if (!fd || fd.get() >= own_from_) return fd;
@@ -182,11 +196,16 @@ void ForkServer::answer_door() {
   clients_[fd] = std::move(client);
 }
 
+void ForkServer::drop_client(int fd) {
+  unhear(fd);
+  clients_.erase(fd);
+}
+
 void ForkServer::answer_client(int fd) {
   Question question;
   auto received = os::receive_record(fd, std::as_writable_bytes(std::span(&question, 1)), false);
   if (!received) {
-    clients_.erase(fd);
+    drop_client(fd);
     return;
   }
   if (received->bytes != sizeof question) return;
@@ -198,7 +217,7 @@ void ForkServer::answer_client(int fd) {
   int passed = made ? made.get() : -1;
   bool pass = passed >= 0 && question.sibling == 0;
   if (!os::send_record(fd, bytes_of(reply), pass ? std::span(&passed, 1) : std::span<int>()))
-    clients_.erase(fd);
+    drop_client(fd);
   if (made) watch(question.child, std::move(made));
 }
 
@@ -228,6 +247,7 @@ Answer ForkServer::make_child(const Question& question, os::Pidfd& made) {
 
 void ForkServer::become_child(const Question& question) {
   ::prctl(PR_SET_NAME, program_invocation_short_name);
+  ::setrlimit(RLIMIT_NOFILE, &inherited_limit_);
   ::syscall(SYS_close_range, own_from_, ~0U, 0);
   // Their numbers are gone: the objects must not close what takes them next.
   events_.release();
@@ -335,7 +355,9 @@ void ForkServer::watch_everybody() {
 
 void ForkServer::member_ended(std::uint32_t slot) {
   auto found = watched_.find(slot);
-  if (found == watched_.end()) return;
+  // The event may be of the slot's former member, when its parent was quicker and the slot has been
+  // taken again by a process started meanwhile.
+  if (found == watched_.end() || !found->second.process.ended()) return;
   auto [id, process] = std::move(found->second);
   watched_.erase(found);
   if (auto code = process.reap()) space_.members().record_exit(id, *code);

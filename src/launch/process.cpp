@@ -137,7 +137,7 @@ Process::~Process() { end(); }
 void Process::end() noexcept {
   if (!state_ || !state_->child || state_->creator != ::getpid()) return;
   try {
-    if (state_->daemon) state_->child->send(SIGKILL);
+    if (state_->daemon) state_->child->stop();
     state_->child->wait(std::nullopt);
   } catch (const std::exception&) {
     // Nothing is left to wait for.

@@ -1,5 +1,6 @@
 #include "os/clone.hpp"
 
+#include <dirent.h>
 #include <linux/futex.h>
 #include <linux/sched.h>
 #include <sched.h>
@@ -12,6 +13,19 @@
 
 namespace cohort::os {
 namespace {
+
+// ThreadSanitizer has a thread of its own, which holds no lock of the program's.
+#if defined(__SANITIZE_THREAD__)
+constexpr int kRuntimeThreads = 1;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+constexpr int kRuntimeThreads = 1;
+#else
+constexpr int kRuntimeThreads = 0;
+#endif
+#else
+constexpr int kRuntimeThreads = 0;
+#endif
 
 // Where the kernel clears this thread's id: &pthread::tid. Null on kernels without the prctl.
 int* thread_id_address() {
@@ -59,6 +73,15 @@ Cloned clone_process(const CloneOptions& options) {
   return result;
 }
 
-bool single_threaded() { return __libc_single_threaded != 0; }
+bool single_threaded() {
+  if (__libc_single_threaded) return true;
+  // Threads were made; perhaps they have ended.
+  DIR* folder = ::opendir("/proc/self/task");
+  if (!folder) return false;
+  int threads = 0;
+  while (const dirent* entry = ::readdir(folder)) threads += entry->d_name[0] != '.' ? 1 : 0;
+  ::closedir(folder);
+  return threads <= 1 + kRuntimeThreads;
+}
 
 }  // namespace cohort::os

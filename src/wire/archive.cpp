@@ -1,7 +1,5 @@
 #include <cohort/detail/archive.hpp>
-
 #include <cohort/error.hpp>
-
 #include <utility>
 
 namespace cohort::detail {

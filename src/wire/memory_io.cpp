@@ -1,8 +1,6 @@
-#include <cohort/detail/memory_io.hpp>
-
-#include <cohort/error.hpp>
-
 #include <algorithm>
+#include <cohort/detail/memory_io.hpp>
+#include <cohort/error.hpp>
 #include <new>
 
 namespace cohort::detail {

@@ -1,8 +1,6 @@
 #include <cohort/detail/fingerprint.hpp>
-
 #include <cohort/detail/rethrow.hpp>
 #include <cohort/error.hpp>
-
 #include <new>
 #include <string>
 

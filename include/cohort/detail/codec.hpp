@@ -39,9 +39,12 @@ concept CodecGets = requires(Decoder& d, T& t) {
   Codec<T>::get(d, t);
 };
 
+__extension__ typedef __int128 Int128;
+__extension__ typedef unsigned __int128 Uint128;
+
 template <class T>
-concept Scalar = std::is_arithmetic_v<T> || std::is_enum_v<T> || std::same_as<T, __int128> ||
-    std::same_as<T, unsigned __int128>;
+concept Scalar = std::is_arithmetic_v<T> || std::is_enum_v<T> || std::same_as<T, Int128> ||
+                 std::same_as<T, Uint128>;
 template <class T>
 concept Restorable = std::is_constructible_v<T, Restore, InArchive&>;
 template <class T>
