@@ -322,9 +322,7 @@ void Heap::mend_chunk(std::uint32_t chunk, MemberId dead) noexcept {
         table_[chunk].compare_exchange_strong(seen, word(Kind::dirty, 0, 0));
       break;
     case Kind::releasing: {
-      Owner owner{low_of(seen)};
-      bool by_dead = !owner.is(Hold::transit) && owner.id() == dead;
-      if (by_dead) finish_release(chunk, length_of(seen));
+      if (Owner{low_of(seen)}.names(dead)) finish_release(chunk, length_of(seen));
       break;
     }
     case Kind::slab: {

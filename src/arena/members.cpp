@@ -71,9 +71,15 @@ MemberId Members::enlist(MemberId parent, std::string_view name, std::uint32_t f
 
 bool Members::activate(MemberId id, pid_t pid) noexcept {
   MemberSlot& self = slot(id);
-  self.pid.store(pid, std::memory_order_relaxed);
+  // A slot that was given up may be another's by now.
+  std::int32_t unknown = 0;
+  bool told = self.pid.compare_exchange_strong(unknown, pid, std::memory_order_relaxed);
+  if (!advance(id, Phase::starting, Phase::running)) {
+    if (told) self.pid.compare_exchange_strong(pid, 0, std::memory_order_relaxed);
+    return false;
+  }
   self.running_since.store(os::boot_time_now(), std::memory_order_relaxed);
-  return advance(id, Phase::starting, Phase::running);
+  return true;
 }
 
 void Members::discharge(MemberId id) noexcept {

@@ -46,7 +46,9 @@ struct alignas(64) MemberSlot {
   std::atomic<std::int32_t> exit_code;
   std::atomic<std::uint32_t> relayed;        // somebody other than the parent reaps it
   std::atomic<std::uint32_t> ready;          // futex: a Readiness
-  std::atomic<std::uint64_t> failure;        // why it could not run its target, as a parcel
+  // Why it could not run its target: a parcel with an exception where `ready` says failed, else the
+  // errno of the exec.
+  std::atomic<std::uint64_t> failure;
   char name[kNameBytes];
   // The futex words, as offsets, that threads of this member sleep on.
   std::array<std::atomic<std::uint64_t>, kWaitsPerMember> waits;

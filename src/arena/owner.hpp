@@ -38,7 +38,8 @@ struct Owner {
   std::uint32_t raw = 0;
 
   static constexpr Owner member(MemberId id) { return {id.raw}; }
-  static constexpr Owner shared() { return make(Hold::shared, 1); }
+  // `tag` tells a block from the next one in the same place.
+  static constexpr Owner shared(std::uint32_t tag) { return make(Hold::shared, tag); }
   static constexpr Owner finalizing(MemberId id) { return make(Hold::finalizing, id.raw); }
   static constexpr Owner transit(Offset ring) {
     return make(Hold::transit, static_cast<std::uint32_t>(ring / 64));
@@ -48,6 +49,9 @@ struct Owner {
   constexpr MemberId id() const { return {raw & kPayload}; }
   constexpr Offset ring() const { return Offset{raw & kPayload} * 64; }
   constexpr bool is(Hold kind) const { return raw != 0 && hold() == kind; }
+  constexpr bool names(MemberId one) const {
+    return (hold() == Hold::owned || hold() == Hold::finalizing) && id() == one;
+  }
   explicit constexpr operator bool() const { return raw != 0; }
   friend constexpr bool operator==(Owner, Owner) = default;
 

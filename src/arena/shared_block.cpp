@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <unordered_set>
 #include <vector>
 
 #include "arena/space.hpp"
@@ -19,6 +20,11 @@ SharedHeader& header_of(Space& space, Offset block) { return space.cell<SharedHe
 
 const Offset* first_reference(Space& space, Offset parcel) {
   return reinterpret_cast<const Offset*>(space.at(parcel) + sizeof(ParcelHeader));
+}
+
+std::uint32_t next_tag(Space& space) {
+  static std::atomic<std::uint32_t> made{0};
+  return (space.self().slot() << 20) | (made.fetch_add(1, std::memory_order_relaxed) & 0xfffff);
 }
 
 bool anybody_holds(const SharedHeader& header) {
@@ -38,15 +44,19 @@ bool anybody_holds(const SharedHeader& header) {
   return references;
 }
 
-[[gnu::no_sanitize("thread")]] bool parcel_refers_to(Space& space, Offset parcel, Offset block) {
+template <class Visit>
+[[gnu::no_sanitize("thread")]] void visit_references(Space& space, Offset block, Visit&& visit) {
+  std::uint32_t count = references_in(space, block).value_or(0);
+  const volatile Offset* blocks = first_reference(space, block);
+  for (std::uint32_t i = 0; i < count; ++i) visit(Offset{blocks[i]});
+}
+
+bool parcel_refers_to(Space& space, Offset parcel, Offset block) {
   if (!space.heap().plausible(parcel)) return false;
   Owner before = space.heap().owner(parcel);
   if (!before.is(Hold::transit)) return false;
-  auto count = references_in(space, parcel);
-  if (!count) return false;
-  const volatile Offset* blocks = first_reference(space, parcel);
   bool found = false;
-  for (std::uint32_t i = 0; i < *count && !found; ++i) found = blocks[i] == block;
+  visit_references(space, parcel, [&](Offset one) { found = found || one == block; });
   std::atomic_thread_fence(std::memory_order_acquire);
   return found && space.heap().owner(parcel) == before;
 }
@@ -85,10 +95,7 @@ void finalize(Space& space, Offset block) {
 // looks like one does no harm: release_if_unused asks the blocks themselves.
 void release_owned(Space& space, Offset block, MemberId dead) {
   std::vector<Offset> referred;
-  if (auto count = references_in(space, block)) {
-    const Offset* first = first_reference(space, block);
-    referred.assign(first, first + *count);
-  }
+  visit_references(space, block, [&](Offset one) { referred.push_back(one); });
   if (!space.heap().release(block, Owner::member(dead))) return;
   os::step("shared_block.parcel_released");
   for (Offset one : referred) release_if_unused(space, one);
@@ -108,7 +115,7 @@ Offset make_shared_block(Space& space, std::size_t bytes, BlockKind kind) {
   header.bytes = bytes;
   hold(space, block, space.self());
   os::step("shared_block.filled");
-  space.heap().change_owner(block, Owner::member(space.self()), Owner::shared());
+  space.heap().change_owner(block, Owner::member(space.self()), Owner::shared(next_tag(space)));
   os::step("shared_block.made");
   return block;
 }
@@ -137,10 +144,10 @@ void let_go(Space& space, Offset block, MemberId member) noexcept {
 
 void release_if_unused(Space& space, Offset block) {
   if (!space.heap().plausible(block)) return;
-  if (space.heap().owner(block) != Owner::shared()) return;
-  SharedHeader& header = header_of(space, block);
-  if (in_use(space, header, block)) return;
-  if (space.heap().change_owner(block, Owner::shared(), Owner::finalizing(space.self())))
+  // Should the block pass to somebody else meanwhile, it is not of this owner's tag any more.
+  Owner owner = space.heap().owner(block);
+  if (!owner.is(Hold::shared) || in_use(space, header_of(space, block), block)) return;
+  if (space.heap().change_owner(block, owner, Owner::finalizing(space.self())))
     finalize(space, block);
 }
 
@@ -198,20 +205,51 @@ void drop_parcel(Space& space, Offset parcel) {
 }
 
 void return_blocks_of(Space& space, MemberId dead) {
-  // Two passes: what the dead member's parcels refer to is judged after its own bits are gone.
   std::vector<Offset> owned;
   std::vector<Offset> finalizing;
-  std::vector<Offset> shared;
+  // Shared blocks that no member holds now: what the dead one was the last to hold, and what others
+  // were killed over before they could give it back.
+  struct Loose {
+    Offset block;
+    Owner owner;
+    std::uint32_t moves;
+  };
+  std::vector<Loose> loose;
   space.heap().sweep(dead, [&](Offset block, Owner owner) {
-    if (owner == Owner::member(dead)) owned.push_back(block);
-    if (owner == Owner::finalizing(dead)) finalizing.push_back(block);
-    // Also what nobody holds: whoever gave up the last reference may have died before it could say
-    // so, and a parcel that held it may have gone with a reaper that was killed.
-    if (owner == Owner::shared() &&
-        (held_by(space, block, dead) || !anybody_holds(header_of(space, block))))
-      shared.push_back(block);
+    switch (owner.hold()) {
+      case Hold::owned:
+        if (owner.names(dead)) owned.push_back(block);
+        break;
+      case Hold::finalizing:
+        if (owner.names(dead)) finalizing.push_back(block);
+        break;
+      case Hold::shared: {
+        SharedHeader& header = header_of(space, block);
+        if (held_by(space, block, dead)) unmark(space, block, dead);
+        auto moves = header.moves.load(std::memory_order_seq_cst);
+        if (!anybody_holds(header)) loose.push_back({block, owner, moves});
+        break;
+      }
+      case Hold::transit:
+        break;
+    }
   });
-  for (Offset block : shared) let_go(space, block, dead);
+  // One look at all parcels, as in_use() has one for each block. A block that is in one now, after
+  // the dead member's mark is gone, is judged by whoever takes that parcel.
+  std::unordered_set<Offset> in_parcels;
+  space.heap().for_each_block([&](Offset block, Owner owner) {
+    if (owner.is(Hold::transit))
+      visit_references(space, block, [&](Offset one) { in_parcels.insert(one); });
+  });
+  for (const Loose& one : loose) {
+    if (in_parcels.contains(one.block)) continue;
+    if (header_of(space, one.block).moves.load(std::memory_order_seq_cst) != one.moves) {
+      release_if_unused(space, one.block);
+    } else if (space.heap().change_owner(one.block, one.owner,
+                                         Owner::finalizing(space.self()))) {
+      finalize(space, one.block);
+    }
+  }
   for (Offset block : owned) release_owned(space, block, dead);
   for (Offset block : finalizing) {
     if (space.heap().change_owner(block, Owner::finalizing(dead), Owner::finalizing(space.self())))

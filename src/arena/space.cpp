@@ -247,6 +247,13 @@ bool Space::janitor_alive() const {
   return false;
 }
 
+bool Space::janitor_expected() const noexcept {
+  return std::any_of(header_->janitors.begin(), header_->janitors.end(), [&](const auto& janitor) {
+    MemberId id{janitor.load(std::memory_order_relaxed)};
+    return id && !members_.is_dead(id);
+  });
+}
+
 void Space::bury_the_dead() {
   for (std::uint32_t index = 0; index < members_.used(); ++index) {
     MemberId id = members_.at(index);

@@ -89,6 +89,8 @@ class Space {
   // Buries and reclaims every member that is dead by now; whatever others do.
   void bury_the_dead();
   bool janitor_alive() const;
+  // The same by what is known so far, without asking the system.
+  bool janitor_expected() const noexcept;
 
   // The name of a member for messages, its pid and so on live in its slot.
   MemberSlot& my_slot() noexcept { return members_.slot(self_); }

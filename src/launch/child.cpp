@@ -42,7 +42,10 @@ class Preparation {
   ~Preparation() {
     if (done_) return;
     for (Offset block : held_) arena::let_go(space_, block, child_);
-    if (request_) arena::drop_parcel(space_, request_);
+    if (request_) {
+      space_.heap().change_owner(request_, Owner::member(child_), Owner::member(space_.self()));
+      arena::drop_parcel(space_, request_);
+    }
     space_.members().discharge(child_);
   }
   Preparation(const Preparation&) = delete;
@@ -72,7 +75,6 @@ class Preparation {
 
 Made fork_here(Space& space, Preparation& preparation, const Plan& plan) {
   Runtime& runtime = Runtime::here();
-  flush_streams();
   // Whatever another thread may hold of ours at this moment would stay held in the copy.
   auto registry = detail::BlockRefs::lock_registry();
   std::unique_lock asking(runtime.asking);
@@ -155,11 +157,14 @@ std::shared_ptr<Child> Child::start(const Plan& plan) {
   Space& space = Space::here();
   Runtime& runtime = Runtime::here();
   finish_at_exit();
+  reap_killed_servers();
   if (plan.method != StartMethod::fork && !runtime.initialized)
     throw NotInitialized(
         "starting a process by " + std::string(to_string(plan.method)) +
         " needs `cohort::init(argc, argv);` as the first line of main (or choose "
         "StartMethod::fork)");
+  // A copy of this process must not write it again, and no child's output shall come before ours.
+  flush_streams();
   Preparation preparation(space, plan);
   bool reports = false;
   Made made = plan.method == StartMethod::fork ? fork_here(space, preparation, plan)
@@ -183,16 +188,17 @@ void Child::await_readiness() {
   Space& space = Space::here();
   arena::MemberSlot& slot = space.members().slot(member_);
   auto state = [&] { return static_cast<Readiness>(slot.ready.load(std::memory_order_acquire)); };
-  while (state() == Readiness::not_yet && !(process_ && process_.ended()))
+  auto ended = [&] { return process_ ? process_.ended() : space.members().is_dead(member_); };
+  while (state() == Readiness::not_yet && !ended())
     space.sleep_on(slot.ready, static_cast<std::uint32_t>(Readiness::not_yet), std::nullopt);
   if (state() == Readiness::decoded) return;
-  Offset failure = slot.failure.load();
-  int error = slot.exit_code.load();
+  auto failure = slot.failure.load();
   bool failed = state() == Readiness::failed;
   auto code = wait(std::nullopt);
   if (failed && failure) throw_packed_exception(space, failure);
-  if (code == 127 && error > 0 && !failed)
-    os::fail("execve(/proc/self/exe)", error, "this program cannot be run again");
+  if (code == 127 && failure && !failed)
+    os::fail("execve(/proc/self/exe)", static_cast<int>(failure),
+             "this program cannot be run again");
   throw Error("process " + name_ + " ended before it could run its target (exit code " +
               std::to_string(code.value_or(0)) +
               "); does main call cohort::init(argc, argv) first?");
@@ -216,7 +222,7 @@ bool Child::await_end(os::Deadline deadline) {
   // It ended, and was reaped by the host, before its pidfd could be opened.
   Space& space = Space::here();
   arena::MemberSlot& slot = space.members().slot(member_);
-  while (slot.ended.load(std::memory_order_acquire) == 0 && !space.members().process_gone(member_)) {
+  while (!space.members().is_dead(member_) && !space.members().process_gone(member_)) {
     if (deadline && os::Clock::now() >= *deadline) return false;
     space.sleep_on(slot.ended, 0, deadline);
   }
@@ -228,7 +234,7 @@ os::ExitCode Child::collect() {
   Space& space = Space::here();
   os::ExitCode code = learn_exit_code(space);
   space.bury(member_);
-  if (!space.janitor_alive()) space.reclaim(member_);
+  if (!space.janitor_expected()) space.reclaim(member_);
   space.members().seen_by_parent(member_);
   Runtime& runtime = Runtime::here();
   std::lock_guard guard(runtime.mutex);
@@ -244,11 +250,13 @@ os::ExitCode Child::learn_exit_code(Space& space) {
     if (auto code = process_.reap()) return *code;
   }
   for (;;) {
+    bool buried = space.members().is_dead(member_);  // the server tells before it buries
     if (process_) {
+      if (auto code = process_.unreaped_exit(pid_)) return *code;
       if (auto code = process_.recorded_exit()) return *code;
     }
     if (slot.ended.load(std::memory_order_acquire) != 0) return slot.exit_code.load();
-    bool relayed = slot.relayed.load() != 0 && space.janitor_alive();
+    bool relayed = slot.relayed.load() != 0 && !buried && space.janitor_alive();
     if (!relayed) return -SIGKILL;  // it could not say, and nobody else knows
     space.sleep_on(slot.ended, 0, std::nullopt);
   }
@@ -274,6 +282,7 @@ std::vector<std::shared_ptr<Child>> Child::active() {
     std::lock_guard guard(runtime.mutex);
     children = runtime.children;
   }
+  reap_killed_servers();
   std::erase_if(children, [](const auto& child) { return child->exit_code().has_value(); });
   return children;
 }

@@ -4,6 +4,7 @@
 #include <link.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <optional>
@@ -75,22 +76,55 @@ Module describe(const dl_phdr_info& info) {
   return module;
 }
 
-template <class Wanted>
-std::optional<Module> find_module(Wanted&& wanted) {
-  struct Search {
-    Wanted& wanted;
-    std::optional<Module> found;
-  } search{wanted, std::nullopt};
+// The modules that are loaded now. Kept until one is loaded or unloaded: reading them anew for each
+// start would cost a good part of it.
+struct Modules {
+  unsigned long long loaded = 0;
+  unsigned long long unloaded = 0;
+  std::vector<Module> all;
+  const Modules* before = nullptr;  // a reader may still have it
+};
+
+std::atomic<const Modules*> known_modules{nullptr};
+
+bool up_to_date(const Modules& modules) {
+  struct Counts {
+    unsigned long long loaded = 0;
+    unsigned long long unloaded = 0;
+  } now;
   ::dl_iterate_phdr(
       [](dl_phdr_info* info, std::size_t, void* data) {
-        auto& looking = *static_cast<Search*>(data);
-        Module module = describe(*info);
-        if (!looking.wanted(module)) return 0;
-        looking.found = std::move(module);
+        *static_cast<Counts*>(data) = {info->dlpi_adds, info->dlpi_subs};
         return 1;
       },
-      &search);
-  return search.found;
+      &now);
+  return now.loaded == modules.loaded && now.unloaded == modules.unloaded;
+}
+
+// Without a lock, which another thread might hold while this process is forked.
+const std::vector<Module>& loaded_modules() {
+  const Modules* known = known_modules.load(std::memory_order_acquire);
+  if (known && up_to_date(*known)) return known->all;
+  auto* fresh = new Modules;
+  fresh->before = known;
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* data) {
+        auto& modules = *static_cast<Modules*>(data);
+        modules.loaded = info->dlpi_adds;
+        modules.unloaded = info->dlpi_subs;
+        modules.all.push_back(describe(*info));
+        return 0;
+      },
+      fresh);
+  known_modules.store(fresh, std::memory_order_release);
+  return fresh->all;
+}
+
+template <class Wanted>
+const Module* find_module(Wanted&& wanted) {
+  const auto& modules = loaded_modules();
+  auto found = std::find_if(modules.begin(), modules.end(), wanted);
+  return found == modules.end() ? nullptr : &*found;
 }
 
 std::string canonical(const std::string& path) {
@@ -102,12 +136,19 @@ std::string canonical(const std::string& path) {
 // Lets members that have not loaded the module find its file.
 void publish(const Module& module) {
   if (module.path.empty()) return;  // the program itself, which everybody runs
+  auto& names = arena::Space::here().header().modules;
+  bool known = std::any_of(names.begin(), names.end(), [&](const auto& entry) {
+    return entry.identity.load(std::memory_order_acquire) == module.identity;
+  });
+  if (known) return;
   std::string path = canonical(module.path);
-  for (auto& entry : arena::Space::here().header().modules) {
-    std::uint64_t seen = entry.identity.load(std::memory_order_acquire);
-    if (seen == module.identity) return;
-    if (seen != 0 || path.size() >= sizeof entry.path) continue;
-    if (!entry.identity.compare_exchange_strong(seen, module.identity)) continue;
+  for (auto& entry : names) {
+    if (path.size() >= sizeof entry.path) return;
+    std::uint64_t nobody = 0;
+    if (!entry.identity.compare_exchange_strong(nobody, module.identity)) {
+      if (nobody == module.identity) return;
+      continue;
+    }
     std::memcpy(entry.path, path.c_str(), path.size() + 1);
     entry.written.store(1, std::memory_order_release);
     return;
@@ -130,7 +171,7 @@ std::string published_path(std::uint64_t identity) {
         std::to_string(identity) +
         "); a library opened after cohort::init must be opened in the fork server too: "
         "cohort::preload a function that does so");
-  auto other = find_module([&](const Module& module) {
+  const Module* other = find_module([&](const Module& module) {
     return !module.path.empty() && canonical(module.path) == path;
   });
   if (other)
@@ -144,7 +185,7 @@ std::string published_path(std::uint64_t identity) {
               }());
 }
 
-std::optional<Module> module_of(std::uint64_t identity) {
+const Module* module_of(std::uint64_t identity) {
   return find_module([&](const Module& module) { return module.identity == identity; });
 }
 
@@ -152,7 +193,7 @@ std::optional<Module> module_of(std::uint64_t identity) {
 
 CodeReference refer_to_code(const void* address) {
   auto place = reinterpret_cast<std::uintptr_t>(address);
-  auto module = find_module(
+  const Module* module = find_module(
       [&](const Module& one) { return one.begin <= place && place < one.end; });
   if (!module) throw Error("a function to send to another process lies in no loaded module");
   publish(*module);
@@ -160,7 +201,7 @@ CodeReference refer_to_code(const void* address) {
 }
 
 const void* find_code(CodeReference reference) {
-  auto module = module_of(reference.module);
+  const Module* module = module_of(reference.module);
   if (!module) {
     std::string path = published_path(reference.module);
     if (!path.empty() && ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr)
@@ -184,10 +225,7 @@ std::vector<std::uint64_t>& modules_at_init() {
 }  // namespace
 
 void note_modules_at_init() {
-  detail::find_module([](const detail::Module& module) {
-    modules_at_init().push_back(module.identity);
-    return false;
-  });
+  for (const auto& module : detail::loaded_modules()) modules_at_init().push_back(module.identity);
 }
 
 bool was_there_at_init(detail::CodeReference reference) {

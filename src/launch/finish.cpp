@@ -12,6 +12,7 @@
 #include "launch/finalizers.hpp"
 #include "launch/fork_client.hpp"
 #include "launch/runtime.hpp"
+#include "os/step.hpp"
 
 namespace cohort::launch {
 namespace {
@@ -19,12 +20,6 @@ namespace {
 std::array<ProcessHooks, 8> hooks;
 std::atomic<std::size_t> hook_count{0};
 std::atomic<pid_t> finishing_for{0};
-
-void finish_this_process() noexcept {
-  for (std::size_t i = 0; i < hook_count.load(); ++i) hooks[i].at_end();
-  Finalizers::run_all();
-  Child::finish_all();
-}
 
 }  // namespace
 
@@ -40,6 +35,12 @@ void run_new_process_hooks() noexcept {
   Finalizers::forget_all();
 }
 
+void finish_this_process() noexcept {
+  for (std::size_t i = 0; i < hook_count.load(); ++i) hooks[i].at_end();
+  Finalizers::run_all();
+  Child::finish_all();
+}
+
 void leave_by_own_exit() noexcept {
   ::on_exit(
       [](int status, void*) {
@@ -48,6 +49,7 @@ void leave_by_own_exit() noexcept {
         // For a parent that cannot wait for us itself.
         arena::Space& space = arena::Space::here();
         space.members().record_exit(space.self(), status & 0xff);
+        os::step("child.ending");
         ::_exit(status);
       },
       nullptr);

@@ -68,6 +68,33 @@ Question about(Ask ask, MemberId child, arena::Offset request) {
   return question;
 }
 
+enum class Reap {
+  buried,  // those that are known to be dead
+  ended,   // those that have ended, too
+  all      // waits for those that are ending
+};
+
+// Server and standby are children of the root, which alone can reap them.
+void reap_servers(Reap which) noexcept {
+  Space& space = Space::here();
+  for (std::uint32_t index = 0; index < space.members().used(); ++index) {
+    MemberId id = space.members().at(index);
+    if (!id || space.members().parent(id) != space.self()) continue;
+    bool buried = space.members().is_dead(id);
+    if (which == Reap::buried && !buried) continue;
+    arena::MemberSlot& slot = space.members().slot(index);
+    if ((slot.flags.load() & arena::kHelper) == 0) continue;
+    try {
+      os::Pidfd process = os::Pidfd::open(slot.pid.load());
+      if (process && which == Reap::all) os::wait_readable(process.get(), std::nullopt);
+      if (process) process.reap();
+    } catch (const std::exception&) {
+      continue;  // out of descriptors: next time, or at the end by init
+    }
+    space.members().seen_by_parent(id);
+  }
+}
+
 [[noreturn]] void refused(int error) {
   if (error == EAGAIN)
     os::fail("clone3", error,
@@ -104,10 +131,13 @@ void ask_to_preload(arena::Offset request) {
   Runtime& runtime = Runtime::here();
   std::lock_guard guard(runtime.asking);
   Space& space = Space::here();
-  MemberId mark = space.members().enlist(space.self(), "preload", 0);  // names us as the asker
+  struct Mark {  // names us as the asker
+    arena::Members& members = Space::here().members();
+    MemberId id = members.enlist(Space::here().self(), "preload", 0);
+    ~Mark() { members.discharge(id); }
+  } mark;
   std::optional<Reply> reply;
-  while (!reply) reply = ask_once(runtime, about(Ask::preload, mark, request));
-  space.members().discharge(mark);
+  while (!reply) reply = ask_once(runtime, about(Ask::preload, mark.id, request));
   if (reply->answer.failure) throw_packed_exception(space, reply->answer.failure);
 }
 
@@ -121,9 +151,12 @@ void announce(MemberId child) noexcept {
   }
 }
 
+void reap_killed_servers() noexcept {
+  if (Runtime::here().front_door) reap_servers(Reap::buried);
+}
+
 void shut_down_servers() noexcept {
   Runtime& runtime = Runtime::here();
-  Space& space = Space::here();
   if (!runtime.front_door) return;
   bool ended = false;
   try {
@@ -133,21 +166,7 @@ void shut_down_servers() noexcept {
   } catch (const std::exception&) {
     // Both gone: reap them below.
   }
-  for (std::uint32_t index = 0; index < space.members().used(); ++index) {
-    MemberId id = space.members().at(index);
-    if (!id) continue;
-    arena::MemberSlot& slot = space.members().slot(index);
-    if ((slot.flags.load() & arena::kHelper) == 0 || slot.parent.load() != space.self().raw)
-      continue;
-    try {
-      os::Pidfd process = os::Pidfd::open(slot.pid.load());
-      if (process && ended) os::wait_readable(process.get(), std::nullopt);
-      if (process) process.reap();
-    } catch (const std::exception&) {
-      // Out of descriptors at the very end: init will reap it.
-    }
-    space.members().seen_by_parent(id);
-  }
+  reap_servers(ended ? Reap::all : Reap::ended);
 }
 
 }  // namespace cohort::launch

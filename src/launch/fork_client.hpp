@@ -18,6 +18,8 @@ Made ask_for_child(arena::MemberId child, arena::Offset request, bool spawn);
 void ask_to_preload(arena::Offset request);
 // Tells the server of a process that it did not make.
 void announce(arena::MemberId child) noexcept;
+// In the root: reaps the servers and standbys that were killed.
+void reap_killed_servers() noexcept;
 // At the root's end: ends and reaps server and standby.
 void shut_down_servers() noexcept;
 

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <functional>
 #include <map>
 #include <vector>
 
@@ -62,7 +63,8 @@ class ForkServer {
   }
 
   [[noreturn]] void serve();
-  [[noreturn]] void stand_by(const os::Pidfd& server);
+  [[noreturn]] void stand_by(const os::Pidfd& server, MemberId served_by);
+  // Without room for one there is none until the next death: starting processes works all the same.
   void make_standby();
 
  private:
@@ -76,9 +78,11 @@ class ForkServer {
   // Our own descriptors lie above those that children shall inherit.
   os::Fd keep(os::Fd fd) const;
   void hear(std::size_t source, int fd);
+  void handle(std::size_t source);
   // Before every close: a copy of the descriptor elsewhere would keep its events coming.
   void unhear(int fd) { ::epoll_ctl(events_.get(), EPOLL_CTL_DEL, fd, nullptr); }
   void drop_client(int fd);
+  void end_standby();
   void answer_door();
   void answer_client(int fd);
   Answer answer(const Question& question, os::Pidfd& made);
@@ -89,6 +93,7 @@ class ForkServer {
   Answer consider_leaving();
   void watch(MemberId id, os::Pidfd process);
   void watch_everybody();
+  void watch_or_bury(MemberId id);
   void member_ended(std::uint32_t slot);
   bool anybody_left(bool besides_root) const;
   void leave_if_over();
@@ -125,62 +130,89 @@ void ForkServer::hear(std::size_t source, int fd) {
 }
 
 void ForkServer::serve() {
-  space_.header().janitors[0].store(self_.raw);
   ::prctl(PR_SET_NAME, "cohort-server");
   events_ = keep(os::Fd(::epoll_create1(EPOLL_CLOEXEC)));
   hear(kDoor, inner_.get());
   watch_everybody();
+  leave_if_over();
   for (;;) {
     epoll_event ready[64];
     int count = ::epoll_wait(events_.get(), ready, 64, -1);
     // Questions first: somebody waits for their answers.
-    for (int i = 0; i < count; ++i) {
-      if (ready[i].data.u64 == kDoor) answer_door();
-      if (ready[i].data.u64 >= kClients) answer_client(static_cast<int>(ready[i].data.u64 - kClients));
-    }
-    for (int i = 0; i < count; ++i) {
-      if (ready[i].data.u64 >= kMembers && ready[i].data.u64 < kClients)
-        member_ended(static_cast<std::uint32_t>(ready[i].data.u64 - kMembers));
-    }
+    auto is_death = [](const epoll_event& event) {
+      return event.data.u64 >= kMembers && event.data.u64 < kClients;
+    };
+    std::stable_partition(ready, ready + std::max(count, 0), std::not_fn(is_death));
+    for (int i = 0; i < count; ++i) handle(ready[i].data.u64);
   }
 }
 
-void ForkServer::stand_by(const os::Pidfd& server) {
+void ForkServer::handle(std::size_t source) {
+  try {
+    if (source == kDoor) {
+      answer_door();
+    } else if (source >= kClients) {
+      answer_client(static_cast<int>(source - kClients));
+    } else {
+      member_ended(static_cast<std::uint32_t>(source - kMembers));
+    }
+    leave_if_over();
+  } catch (const std::exception&) {
+    // Out of descriptors or memory: a client hears of it by losing its connection, and asks again.
+    if (source >= kClients) drop_client(static_cast<int>(source - kClients));
+    watch_everybody();
+  }
+}
+
+void ForkServer::stand_by(const os::Pidfd& server, MemberId served_by) {
   ::prctl(PR_SET_NAME, "cohort-standby");
   os::wait_readable(server.get(), std::nullopt);
-  MemberId dead{space_.header().janitors[0].load()};
-  if (!anybody_left(true)) ::_exit(0);
-  space_.header().janitors[0].store(self_.raw);
-  space_.header().janitors[1].store(0);
-  if (dead != self_) {
-    space_.bury(dead);
-    space_.reclaim(dead);
-  }
+  os::step("standby.woken");
+  // A server that was replacing its standby when it was killed left two: one takes over.
+  std::uint32_t dead = served_by.raw;
+  if (!anybody_left(true) || !space_.header().janitors[0].compare_exchange_strong(dead, self_.raw))
+    ::_exit(0);
+  os::step("standby.took_over");
   make_standby();
   serve();
 }
 
 void ForkServer::make_standby() {
-  MemberId id = space_.members().enlist(MemberId{space_.header().root.load()}, "cohort-standby",
-                                        arena::kHelper);
-  os::Pidfd server = os::Pidfd::open(::getpid());
+  MemberId id;
+  os::Pidfd server;
+  try {
+    server = os::Pidfd::open(::getpid());
+    id = space_.members().enlist(MemberId{space_.header().root.load()}, "cohort-standby",
+                                 arena::kHelper);
+  } catch (const std::exception&) {
+    return;
+  }
+  os::step("server.making_standby");
   auto made = os::clone_process({.sibling = true, .pid_out = &space_.members().slot(id).pid});
   if (made.pid == 0) {
     events_.reset();
     clients_.clear();
     watched_.clear();
-    self_ = id;
+    standby_ = {};
+    MemberId served_by = std::exchange(self_, id);
     space_.become(id);
     space_.members().activate(id, ::getpid());
-    stand_by(server);
+    stand_by(server, served_by);
   }
   if (made.pid < 0) {
     space_.members().discharge(id);
-    return;  // nobody stands by until the next death; starting processes works all the same
+    return;
   }
   standby_ = id;
   space_.header().janitors[1].store(id.raw);
+  os::step("server.made_standby");
   if (events_) watch(id, os::Pidfd(std::move(made.pidfd)));
+}
+
+void ForkServer::end_standby() {
+  space_.header().janitors[1].store(0);
+  auto found = watched_.find(standby_.slot());
+  if (standby_ && found != watched_.end()) found->second.process.send(SIGKILL);
 }
 
 void ForkServer::answer_door() {
@@ -202,6 +234,7 @@ void ForkServer::drop_client(int fd) {
 }
 
 void ForkServer::answer_client(int fd) {
+  if (!clients_.contains(fd)) return;
   Question question;
   auto received = os::receive_record(fd, std::as_writable_bytes(std::span(&question, 1)), false);
   if (!received) {
@@ -241,6 +274,7 @@ Answer ForkServer::make_child(const Question& question, os::Pidfd& made) {
       {.sibling = sibling, .pid_out = &space_.members().slot(question.child).pid});
   if (child.pid == 0) become_child(question);
   if (child.pid < 0) return {child.error, 0, 0};
+  os::step("server.cloned");
   made = os::Pidfd(std::move(child.pidfd));
   return {0, child.pid, 0};
 }
@@ -265,10 +299,9 @@ void ForkServer::run_again(const Question& question) {
   ::syscall(SYS_close_range, 3, ~0U, 4U);  // CLOSE_RANGE_CLOEXEC
   os::set_close_on_exec(inheritance.memory, false);
   os::set_close_on_exec(inheritance.front_door, false);
-  os::reset_signals();
+  os::unblock_all_signals();
   ::execve("/proc/self/exe", runtime.arguments.data(), environ);
-  arena::MemberSlot& slot = space_.members().slot(question.child);
-  slot.exit_code.store(errno);
+  space_.members().slot(question.child).failure.store(static_cast<std::uint64_t>(errno));
   ::_exit(127);
 }
 
@@ -289,10 +322,11 @@ Answer ForkServer::run_preload(const Question& question) {
   }
   flush_streams();
   // The standby shall have it too: a new one is a copy of us.
-  if (MemberId old = standby_) {
-    make_standby();
-    watched_[old.slot()].process.send(SIGKILL);
-  }
+  MemberId before = standby_;
+  auto old = watched_.find(before.slot());
+  make_standby();
+  bool replaced = old != watched_.end() && old->second.id == before && standby_ != before;
+  if (replaced) old->second.process.send(SIGKILL);
   return reply;
 }
 
@@ -300,8 +334,7 @@ Answer ForkServer::run_preload(const Question& question) {
 Answer ForkServer::consider_leaving() {
   root_left_ = true;
   if (anybody_left(false)) return {EBUSY, 0, 0};
-  space_.header().janitors[1].store(0);
-  if (standby_) watched_[standby_.slot()].process.send(SIGKILL);
+  end_standby();
   Answer reply;
   for (auto& [fd, client] : clients_) os::send_record(fd, bytes_of(reply));
   ::_exit(0);
@@ -322,49 +355,62 @@ bool ForkServer::anybody_left(bool besides_root) const {
 void ForkServer::leave_if_over() {
   MemberId root{space_.header().root.load()};
   if (!space_.members().is_dead(root) || anybody_left(true)) return;
-  space_.header().janitors[1].store(0);
-  if (standby_) watched_[standby_.slot()].process.send(SIGKILL);
+  end_standby();
   ::_exit(0);
 }
 
 void ForkServer::watch(MemberId id, os::Pidfd process) {
+  // The slot's former member, if its parent was quicker than we: it may be ours to reap.
+  if (watched_.contains(id.slot())) member_ended(id.slot());
+  process = os::Pidfd(keep(process.take()));
   hear(kMembers + id.slot(), process.get());
   watched_[id.slot()] = {id, std::move(process)};
 }
 
-// Opens what is not watched yet: members that somebody else made.
+// Looks after everyone who is not watched yet: members that somebody else made, whose maker may have
+// been killed before it could tell; and what a janitor or a parent left when it was killed.
 void ForkServer::watch_everybody() {
   for (std::uint32_t slot = 0; slot < space_.members().used(); ++slot) {
     MemberId id = space_.members().at(slot);
-    if (!id || id == self_) continue;
-    auto found = watched_.find(slot);
-    if (found != watched_.end() && found->second.id == id) continue;
-    pid_t pid = space_.members().slot(slot).pid.load();
-    if (pid == 0) continue;
-    if (!space_.members().is_dead(id)) {
-      os::Pidfd process = os::Pidfd::open(pid);
-      if (process && !space_.members().process_gone(id)) {
-        watch(id, os::Pidfd(keep(process.take())));
-        continue;
-      }
-      space_.bury(id);
+    try {
+      if (id && id != self_) watch_or_bury(id);
+    } catch (const std::exception&) {
+      // Out of descriptors: the next death gives one back.
     }
-    space_.reclaim(id);
   }
+}
+
+void ForkServer::watch_or_bury(MemberId id) {
+  if (!space_.members().is_dead(id)) {
+    auto found = watched_.find(id.slot());
+    if (found != watched_.end() && found->second.id == id) return;
+    pid_t pid = space_.members().slot(id).pid.load();
+    if (pid == 0) return;
+    os::Pidfd process = os::Pidfd::open(pid);
+    if (process && !space_.members().process_gone(id)) {
+      watch(id, std::move(process));
+      return;
+    }
+    space_.bury(id);
+  }
+  space_.reclaim(id);
+  space_.members().settle(id);
 }
 
 void ForkServer::member_ended(std::uint32_t slot) {
   auto found = watched_.find(slot);
-  // The event may be of the slot's former member, when its parent was quicker and the slot has been
-  // taken again by a process started meanwhile.
   if (found == watched_.end() || !found->second.process.ended()) return;
   auto [id, process] = std::move(found->second);
   watched_.erase(found);
-  if (auto code = process.reap()) space_.members().record_exit(id, *code);
+  unhear(process.get());
+  auto code = process.reap();
+  os::step("server.reaped");
+  if (code) space_.members().record_exit(id, *code);
   space_.bury(id);
   space_.reclaim(id);
-  if (id == standby_ && !root_left_) make_standby();
-  leave_if_over();
+  if (id == standby_) standby_ = {};
+  if (!standby_ && !root_left_) make_standby();
+  watch_everybody();
 }
 
 }  // namespace
@@ -395,7 +441,10 @@ void make_fork_servers(os::Fd front_door) {
   if (pid == 0) {
     space.become(id);
     space.members().activate(id, ::getpid());
+    space.header().janitors[0].store(id.raw);
+    os::reset_dispositions();  // once for all children
     try {
+      rehearse_child();
       ForkServer server(space, std::move(front_door), id);
       server.make_standby();
       server.serve();
@@ -404,7 +453,8 @@ void make_fork_servers(os::Fd front_door) {
     }
   }
   slot.pid.store(pid);
-  space.header().janitors[0].store(id.raw);
+  std::uint32_t nobody = 0;  // else the server has said so itself, or has a successor already
+  space.header().janitors[0].compare_exchange_strong(nobody, id.raw);
 }
 
 }  // namespace cohort::launch

@@ -17,6 +17,9 @@ arena::Offset make_request(arena::Space& space, const StartInfo& info, const det
   auto payload = arena::payload_of(space, parcel);
   std::memcpy(payload.data(), writer.bytes().data(), payload.size());
   for (arena::Offset block : writer.blocks) arena::hold(space, block, child);
+  // From now on it goes with the child, so that a child outlives the asker that was killed.
+  space.heap().change_owner(parcel, arena::Owner::member(space.self()),
+                            arena::Owner::member(child));
   return parcel;
 }
 

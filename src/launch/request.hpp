@@ -1,5 +1,5 @@
 // What a process is started with, for the methods that do not copy the caller: a parcel in the
-// arena, owned by the asker until the child has read it.
+// arena, owned by the child from before it exists.
 #pragma once
 
 #include <cstdint>

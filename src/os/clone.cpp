@@ -68,7 +68,7 @@ Cloned clone_process(const CloneOptions& options) {
   if (pid < 0) {
     result.error = errno;
   } else {
-    result.pidfd = Fd(pidfd);
+    result.pidfd = Fd::clear_of_stdio(pidfd);
   }
   return result;
 }

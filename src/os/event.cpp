@@ -10,7 +10,9 @@
 
 namespace cohort::os {
 
-Event::Event() : fd_(must("eventfd", [] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); })) {}
+Event::Event()
+    : fd_(Fd::clear_of_stdio(
+          must("eventfd", [] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }))) {}
 
 void Event::signal() noexcept {
   std::uint64_t one = 1;

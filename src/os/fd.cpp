@@ -16,6 +16,13 @@ void Fd::reset(int raw) noexcept {
   raw_ = raw;
 }
 
+Fd Fd::clear_of_stdio(int raw) noexcept {
+  Fd fd(raw);
+  if (raw < 0 || raw > STDERR_FILENO) return fd;
+  int moved = ::fcntl(raw, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  return moved >= 0 ? Fd(moved) : std::move(fd);
+}
+
 Fd Fd::duplicate() const {
   return Fd(must("fcntl(F_DUPFD_CLOEXEC)", [&] { return ::fcntl(raw_, F_DUPFD_CLOEXEC, 3); }));
 }

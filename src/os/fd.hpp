@@ -12,6 +12,9 @@ class Fd {
  public:
   Fd() = default;
   explicit Fd(int raw) noexcept : raw_(raw) {}
+  // For what the system has just made: given another number when it has that of a closed standard
+  // stream, since a program writes to these whether they are open or not.
+  static Fd clear_of_stdio(int raw) noexcept;
   Fd(Fd&& other) noexcept : raw_(std::exchange(other.raw_, -1)) {}
   Fd& operator=(Fd&& other) noexcept {
     if (this != &other) reset(std::exchange(other.raw_, -1));

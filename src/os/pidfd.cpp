@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <string>
 
 #include "os/call.hpp"
 
@@ -29,11 +30,29 @@ struct PidfdInfo {
 };
 constexpr std::uint64_t kInfoExit = 1U << 3;
 
+// /proc/PID/stat; empty where there is no such process.
+std::string read_stat(pid_t pid) {
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/%d/stat", static_cast<int>(pid));
+  Fd file(::open(path, O_RDONLY | O_CLOEXEC));
+  if (!file) return {};
+  char text[1024];
+  auto length = retry([&] { return ::read(file.get(), text, sizeof text); });
+  return length > 0 ? std::string(text, static_cast<std::size_t>(length)) : std::string();
+}
+
+// The start of a field, which are counted from 1; null when there are fewer. Not for the first two.
+const char* field_of(const std::string& stat, int number) {
+  const char* at = std::strrchr(stat.c_str(), ')');  // the command's name may hold spaces
+  for (int field = 2; at && field < number; ++field) at = std::strchr(at + 1, ' ');
+  return at ? at + 1 : nullptr;
+}
+
 }  // namespace
 
 Pidfd Pidfd::open(pid_t pid) {
   long raw = ::syscall(SYS_pidfd_open, pid, 0);
-  if (raw >= 0) return Pidfd(Fd(static_cast<int>(raw)));
+  if (raw >= 0) return Pidfd(Fd::clear_of_stdio(static_cast<int>(raw)));
   if (errno == ESRCH || errno == EINVAL) return {};
   fail("pidfd_open", errno);
 }
@@ -61,6 +80,15 @@ std::optional<ExitCode> Pidfd::reap() const {
   return info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
 }
 
+std::optional<ExitCode> Pidfd::unreaped_exit(pid_t pid) const {
+  auto text = read_stat(pid);
+  auto state = field_of(text, 3);
+  auto status = field_of(text, 52);
+  if (!state || *state != 'Z' || !status) return std::nullopt;
+  if (!send(0)) return std::nullopt;  // reaped meanwhile: that may have been another process
+  return exit_code_of(std::atoi(status));
+}
+
 std::optional<ExitCode> Pidfd::recorded_exit() const {
   PidfdInfo info{};
   info.mask = kInfoExit;
@@ -70,16 +98,8 @@ std::optional<ExitCode> Pidfd::recorded_exit() const {
 }
 
 std::optional<std::uint64_t> start_time(pid_t pid) {
-  char path[32];
-  std::snprintf(path, sizeof path, "/proc/%d/stat", static_cast<int>(pid));
-  Fd file(::open(path, O_RDONLY | O_CLOEXEC));
-  if (!file) return std::nullopt;
-  char text[1024];
-  auto length = retry([&] { return ::read(file.get(), text, sizeof text - 1); });
-  if (length <= 0) return std::nullopt;
-  text[length] = '\0';
-  const char* at = std::strrchr(text, ')');  // the command's name may hold spaces
-  for (int field = 2; at && field < 22; ++field) at = std::strchr(at + 1, ' ');
+  auto text = read_stat(pid);
+  auto at = field_of(text, 22);
   if (!at) return std::nullopt;
   auto ticks = std::strtoull(at, nullptr, 10);
   return ticks * (1'000'000'000ULL / static_cast<unsigned long long>(::sysconf(_SC_CLK_TCK)));

@@ -31,6 +31,8 @@ class Pidfd {
   // Reaps a child of this process, whatever its exit signal; empty while it runs, and when it is
   // not (or no longer) ours to reap.
   std::optional<ExitCode> reap() const;
+  // The exit code of a process that has ended and waits to be reaped by somebody else.
+  std::optional<ExitCode> unreaped_exit(pid_t pid) const;
   // The exit code that the kernel keeps with the pidfd, after somebody else reaped the process
   // (Linux 6.15 and newer).
   std::optional<ExitCode> recorded_exit() const;

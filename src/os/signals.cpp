@@ -22,7 +22,7 @@ void ignore_signal(int number) noexcept {
   ::sigaction(number, &ignoring, nullptr);
 }
 
-void reset_signals() noexcept {
+void reset_dispositions() noexcept {
   struct sigaction standard {};
   standard.sa_handler = SIG_DFL;
   for (int number = 1; number < NSIG; ++number) {
@@ -33,6 +33,9 @@ void reset_signals() noexcept {
     bool keep = number == SIGHUP && now.sa_handler == SIG_IGN;
     if (handled && !keep) ::sigaction(number, &standard, nullptr);
   }
+}
+
+void unblock_all_signals() noexcept {
   sigset_t none;
   ::sigemptyset(&none);
   ::pthread_sigmask(SIG_SETMASK, &none, nullptr);

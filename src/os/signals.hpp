@@ -18,8 +18,9 @@ class SignalsBlocked {
 };
 
 // A child starts clean: default dispositions (an ignored SIGHUP, as nohup leaves it, stays) and
-// nothing blocked. Async-signal-safe.
-void reset_signals() noexcept;
+// nothing blocked. Both are async-signal-safe.
+void reset_dispositions() noexcept;
+void unblock_all_signals() noexcept;
 void block_all_signals() noexcept;
 void ignore_signal(int number) noexcept;
 

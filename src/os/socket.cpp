@@ -14,7 +14,7 @@ constexpr std::size_t kMostFds = 16;
 std::pair<Fd, Fd> pair_of(int type) {
   int ends[2];
   must("socketpair", [&] { return ::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends); });
-  return {Fd(ends[0]), Fd(ends[1])};
+  return {Fd::clear_of_stdio(ends[0]), Fd::clear_of_stdio(ends[1])};
 }
 
 bool peer_is_gone(int error) {
@@ -70,7 +70,7 @@ std::optional<Received> receive_record(int socket, std::span<std::byte> data, bo
     for (std::size_t i = 0; i < count; ++i) {
       int raw = -1;
       std::memcpy(&raw, CMSG_DATA(head) + i * sizeof(int), sizeof raw);
-      result.fds.emplace_back(raw);
+      result.fds.push_back(Fd::clear_of_stdio(raw));
     }
   }
   if (length == 0 && result.fds.empty()) return std::nullopt;

@@ -96,6 +96,7 @@ enum class Stage : std::uint32_t { starting, working, initializer_threw };
 struct alignas(64) WorkerSlot {
   std::atomic<std::uint32_t> bell;  // futex: rung to wake this worker
   std::atomic<Stage> stage;
+  std::atomic<std::uint32_t> member;  // who works here; said by the worker before it takes a task
   // The initializer's exception, encoded, in a block of the worker's.
   std::atomic<std::uint64_t> error;
   std::atomic<std::uint64_t> error_bytes;

@@ -49,13 +49,11 @@ Crew::~Crew() { thread_.join(); }
 std::shared_ptr<launch::Child> Crew::start(std::uint32_t index) {
   scheduler_.worker(index).stage.store(Stage::starting, std::memory_order_relaxed);
   auto target = detail::make_target(&worker_main, scheduler_.block(), index);
-  auto child = launch::Child::start({.name = next_name(),
-                                     .daemon = true,
-                                     .method = method_,
-                                     .flags = arena::kCollected,
-                                     .target = target.get()});
-  scheduler_.expect(index, child->member());
-  return child;
+  return launch::Child::start({.name = next_name(),
+                               .daemon = true,
+                               .method = method_,
+                               .flags = arena::kCollected,
+                               .target = target.get()});
 }
 
 void Crew::kill() {
@@ -109,7 +107,6 @@ void Crew::worker_ended(std::uint32_t index) {
   }
   // Buried by this; its blocks and what it holds stay until we say that we have collected them.
   int code = child->wait(std::nullopt).value_or(-SIGKILL);
-  if (getenv("H4DBG")) fprintf(stderr, "ended %u pid %d code %d member %x stage %u\n", index, child->pid(), code, child->member().raw, (unsigned)scheduler_.worker(index).stage.load());
   auto error = scheduler_.initializer_error(index);
   bool working = scheduler_.worker(index).stage.load() == Stage::working;
   scheduler_.settle(index, {.pid = child->pid(), .exitcode = code, .task = {}, .traceback = {}});

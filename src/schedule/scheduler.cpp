@@ -26,7 +26,6 @@ Scheduler::Scheduler(std::uint32_t workers, const detail::Target* initializer)
   head.workers = workers;
   head.tasks = tasks;
   head.queue_capacity = queue;
-  members_.resize(workers);
   out_.resize(tasks);
   for (std::uint32_t index = tasks; index-- > 0;) {
     unused_.push_back(index);
@@ -50,7 +49,7 @@ Scheduler::~Scheduler() {
 
 void Scheduler::run(detail::TaskBody& body, const detail::TaskShape& shape,
                     const RunOptions& options) {
-  auto job = std::make_shared<Job>(space_, body, shape, members_.size(), options.job);
+  auto job = std::make_shared<Job>(space_, body, shape, cells_.head().workers, options.job);
   begin(job);
   try {
     for (;;) {
@@ -207,7 +206,7 @@ void Scheduler::await_news(Lock& lock, Job& job, os::Deadline deadline) {
   for (;;) {
     collect(lock);
     if (std::exchange(job.news, false) || late()) break;
-    if (collecting_) {
+    if (collector_) {
       if (deadline) {
         job.changed.wait_until(lock, *deadline);
       } else {
@@ -215,7 +214,7 @@ void Scheduler::await_news(Lock& lock, Job& job, os::Deadline deadline) {
       }
       continue;
     }
-    collecting_ = true;
+    collector_ = &job;
     lock.unlock();
     auto ready = [&] { return anything_ended() || alert_.load(std::memory_order_acquire); };
     bool found = false;
@@ -227,21 +226,18 @@ void Scheduler::await_news(Lock& lock, Job& job, os::Deadline deadline) {
     }
     lock.lock();
     alert_.store(false, std::memory_order_relaxed);
-    collecting_ = false;
+    collector_ = nullptr;
   }
   std::erase(waiting_, &job);
   // Somebody else has to collect from now on.
-  if (!collecting_ && !waiting_.empty()) waiting_.front()->changed.notify_one();
+  if (!collector_ && !waiting_.empty()) waiting_.front()->changed.notify_one();
 }
 
 void Scheduler::announce(Job& job) {
   job.news = true;
   job.changed.notify_one();
-}
-
-// Wakes the collector; under the lock.
-void Scheduler::alert() {
-  if (!collecting_) return;
+  if (&job != collector_) return;
+  // Its results were collected by another thread.
   alert_.store(true, std::memory_order_release);
   cells_.head().owner_bell.ring();
 }
@@ -264,7 +260,6 @@ void Scheduler::fail_all(const std::exception_ptr& reason) {
     if (!job->failure) job->failure = reason;
     announce(*job);
   }
-  alert();
 }
 
 }  // namespace cohort::schedule

@@ -48,8 +48,7 @@ class Scheduler {
   // ---- for whoever watches the workers
   const detail::BlockRef& block() const { return block_; }
   WorkerSlot& worker(std::uint32_t index) const { return cells_.worker(index); }
-  // A worker is about to be started, ended. After `settle` nothing of that worker's is needed.
-  void expect(std::uint32_t index, arena::MemberId member);
+  // A worker has ended. Afterwards nothing of that worker's is needed.
   void settle(std::uint32_t index, const WorkerDeath& death);
   // The exception of an initializer that threw; null if none did.
   std::exception_ptr initializer_error(std::uint32_t index);
@@ -82,7 +81,6 @@ class Scheduler {
   void set_free(std::uint32_t index);
   void announce(Job& job);
   void let_workers_leave();
-  void alert();
 
   arena::Space& space_;
   detail::BlockRef block_;
@@ -93,10 +91,9 @@ class Scheduler {
   std::mutex mutex_;
   std::vector<Out> out_;               // by task
   std::vector<std::uint32_t> unused_;  // tasks; the last is the warmest
-  std::vector<arena::MemberId> members_;
   std::vector<Job*> active_;
   std::vector<Job*> waiting_;
-  bool collecting_ = false;  // some thread sleeps on the doorbell or looks for results
+  Job* collector_ = nullptr;  // whose thread waits for results outside the lock
   std::exception_ptr failure_;
   std::atomic<bool> closed_{false};
   std::atomic<bool> alert_{false};  // the collector shall look up

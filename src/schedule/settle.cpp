@@ -39,9 +39,11 @@ void Scheduler::take_results(std::uint32_t index, std::uint64_t items) {
   job.settled += items;
   Offset block = task.result_block.load(std::memory_order_acquire);
   std::uint64_t bytes = task.result_bytes.load(std::memory_order_acquire);
-  if (block && !space_.heap().change_owner(block, arena::Owner::member(members_[state.worker()]),
-                                           arena::Owner::member(space_.self())))
-    block = 0;  // cannot be: nobody else gives it back
+  arena::MemberId worker{cells_.worker(state.worker()).member.load(std::memory_order_relaxed)};
+  if (block) {
+    space_.heap().change_owner(block, arena::Owner::member(worker),
+                               arena::Owner::member(space_.self()));
+  }
   if (bytes == 0 || items == 0) {
     if (block) space_.release(block);
     return;
@@ -83,11 +85,6 @@ void Scheduler::set_free(std::uint32_t index) {
   }
 }
 
-void Scheduler::expect(std::uint32_t index, arena::MemberId member) {
-  Lock lock(mutex_);
-  members_[index] = member;
-}
-
 void Scheduler::settle(std::uint32_t index, const WorkerDeath& death) {
   Lock lock(mutex_);
   SchedulerCell& head = cells_.head();
@@ -105,7 +102,6 @@ void Scheduler::settle(std::uint32_t index, const WorkerDeath& death) {
   }
   // Whoever it was woken for, or was about to wake.
   if (anything_queued(cells_)) wake_workers(cells_, UINT64_MAX);
-  alert();
 }
 
 // Finished items keep their results; the one that was running is lost or run again; those behind it

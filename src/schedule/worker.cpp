@@ -31,7 +31,9 @@ class Worker {
       : space_(arena::Space::here()),
         cells_(scheduler.data()),
         self_(cells_.worker(index)),
-        index_(index) {}
+        index_(index) {
+    self_.member.store(space_.self().raw, std::memory_order_relaxed);
+  }
 
   bool initialize();
   void run();
