@@ -19,13 +19,14 @@
 
 namespace cohort {
 
-// Any callable without arguments that can cross to a worker; cohort::bind(f, args...) gives it some.
+// Any callable without arguments that can cross to a worker; cohort::bind(f, args...) gives it
+// some.
 class PoolInitializer {
  public:
   PoolInitializer() = default;
   template <class F>
-    requires(!std::same_as<std::decay_t<F>, PoolInitializer>)
-  PoolInitializer(F&& f) : target_(detail::make_target(std::forward<F>(f))) {}
+  requires(!std::same_as<std::decay_t<F>, PoolInitializer>) PoolInitializer(F&& f)
+      : target_(detail::make_target(std::forward<F>(f))) {}
 
   const std::shared_ptr<detail::Target>& target() const noexcept { return target_; }
 
@@ -36,7 +37,8 @@ class PoolInitializer {
 struct PoolOptions {
   // How many workers; none: cpu_count(). Zero or fewer: std::invalid_argument.
   std::optional<long long> processes = std::nullopt;
-  // Runs first in each worker, also in those that replace dead ones. One that throws breaks the pool.
+  // Runs first in each worker, also in those that replace dead ones. One that throws breaks the
+  // pool.
   PoolInitializer initializer = {};
   // How often an item is run again when its worker died while running it. What it did outside its
   // process before is not undone.
@@ -154,7 +156,7 @@ class Pool {
       return map_as<Invoke>(options, std::forward<F>(f), items);
     } else {
       detail::MapBody<Invoke, Function, std::remove_reference_t<Range>> body(std::forward<F>(f),
-                                                                            range);
+                                                                             range);
       run(body, body.shape(), options);
       return body.results();
     }

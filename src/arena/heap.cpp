@@ -100,26 +100,26 @@ Offset Heap::allocate(std::size_t bytes, MemberId taker) {
 
 Offset Heap::take_small(unsigned size_class, MemberId taker) {
   auto& sizes = header_.classes[size_class];
-  auto likely = sizes.likely.load(std::memory_order_relaxed);
+  auto likely = sizes.likely.load(std::memory_order_acquire);
   if (likely) {
     if (Offset block = take_from_slab(likely, taker)) return block;
   }
-  auto chunk = sizes.cursor.load(std::memory_order_relaxed);
+  auto chunk = sizes.cursor.load(std::memory_order_acquire);
   for (int tried = 0; tried < kSlabsTriedBeforeAnother; ++tried) {
     if (!chunk) chunk = sizes.first.load(std::memory_order_acquire);
     if (!chunk) break;
     if (Offset block = take_from_slab(chunk, taker)) {
-      sizes.likely.store(chunk, std::memory_order_relaxed);
-      sizes.cursor.store(chunk, std::memory_order_relaxed);
+      sizes.likely.store(chunk, std::memory_order_release);
+      sizes.cursor.store(chunk, std::memory_order_release);
       return block;
     }
     chunk = slab(chunk).next.load(std::memory_order_acquire);
   }
-  sizes.cursor.store(chunk, std::memory_order_relaxed);
+  sizes.cursor.store(chunk, std::memory_order_release);
   for (;;) {
     std::uint32_t fresh = add_slab(size_class, taker);
     if (fresh == 0) exhausted(kSmallestBlock << size_class);
-    sizes.likely.store(fresh, std::memory_order_relaxed);
+    sizes.likely.store(fresh, std::memory_order_release);
     if (Offset block = take_from_slab(fresh, taker)) return block;
   }
 }
@@ -240,8 +240,8 @@ bool Heap::release(Offset block, Owner expected) noexcept {
     Slab& home = slab(chunk);
     home.spare.fetch_add(1, std::memory_order_relaxed);
     auto& likely = header_.classes[home.size_class].likely;
-    if (likely.load(std::memory_order_relaxed) != chunk)
-      likely.store(chunk, std::memory_order_relaxed);
+    if (likely.load(std::memory_order_acquire) != chunk)
+      likely.store(chunk, std::memory_order_release);
     return true;
   }
   auto seen = table_[chunk].load(std::memory_order_acquire);

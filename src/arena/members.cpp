@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <system_error>
 
 #include "cohort/error.hpp"
 #include "os/futex.hpp"
@@ -56,6 +57,7 @@ MemberId Members::enlist(MemberId parent, std::string_view name, std::uint32_t f
     slot.running_since.store(0);
     slot.ended.store(0);
     slot.exit_code.store(0);
+    slot.watched.store(0);
     slot.relayed.store(0);
     slot.ready.store(0);
     slot.failure.store(0);
@@ -83,6 +85,8 @@ bool Members::activate(MemberId id, pid_t pid) noexcept {
 }
 
 void Members::discharge(MemberId id) noexcept {
+  // A process that runs already keeps its slot: its end is noticed by its pid.
+  if (phase(id) != Phase::starting) return;
   slot(id).pid.store(0, std::memory_order_relaxed);
   advance(id, Phase::starting, Phase::free);
 }
@@ -151,12 +155,18 @@ bool Members::process_gone(MemberId id) const {
   MemberSlot& member = slot(id);
   pid_t pid = member.pid.load(std::memory_order_acquire);
   if (pid == 0 || phase(id) == Phase::free) return false;
-  os::Pidfd process = os::Pidfd::open(pid);
+  os::Pidfd process;
+  try {
+    process = os::Pidfd::open(pid);
+  } catch (const std::system_error&) {
+    return false;  // no descriptors left to look with
+  }
   if (!process || process.ended()) return true;
   auto since = member.running_since.load(std::memory_order_acquire);
   if (since == 0) return false;
   auto started = os::start_time(pid);
-  return !started || *started > since + kTickSlack;  // another process with a recycled pid
+  if (!started) return process.ended();
+  return *started > since + kTickSlack;  // another process with a recycled pid
 }
 
 void Members::record_exit(MemberId id, int code) noexcept {

@@ -44,6 +44,7 @@ struct alignas(64) MemberSlot {
   std::atomic<std::uint64_t> running_since;  // boot time, ns
   std::atomic<std::uint32_t> ended;          // futex: 1 once exit_code holds
   std::atomic<std::int32_t> exit_code;
+  std::atomic<std::uint32_t> watched;        // a janitor was told of it and polls its pidfd
   std::atomic<std::uint32_t> relayed;        // somebody other than the parent reaps it
   std::atomic<std::uint32_t> ready;          // futex: a Readiness
   // Why it could not run its target: a parcel with an exception where `ready` says failed, else the

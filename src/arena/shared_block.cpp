@@ -47,8 +47,9 @@ bool anybody_holds(const SharedHeader& header) {
 template <class Visit>
 [[gnu::no_sanitize("thread")]] void visit_references(Space& space, Offset block, Visit&& visit) {
   std::uint32_t count = references_in(space, block).value_or(0);
-  const volatile Offset* blocks = first_reference(space, block);
-  for (std::uint32_t i = 0; i < count; ++i) visit(Offset{blocks[i]});
+  const Offset* blocks = first_reference(space, block);
+  // Acquiring, so that a caller's second look at the owner comes after these.
+  for (std::uint32_t i = 0; i < count; ++i) visit(__atomic_load_n(&blocks[i], __ATOMIC_ACQUIRE));
 }
 
 bool parcel_refers_to(Space& space, Offset parcel, Offset block) {
@@ -57,7 +58,6 @@ bool parcel_refers_to(Space& space, Offset parcel, Offset block) {
   if (!before.is(Hold::transit)) return false;
   bool found = false;
   visit_references(space, parcel, [&](Offset one) { found = found || one == block; });
-  std::atomic_thread_fence(std::memory_order_acquire);
   return found && space.heap().owner(parcel) == before;
 }
 

@@ -149,7 +149,7 @@ Space::Space(os::Fd memory, MemberId self)
   if (header_->magic != kMagic) throw Error("the inherited descriptor is not a cohort arena");
 }
 
-void Space::sleep_on(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
+bool Space::sleep_on(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
                      os::Deadline deadline) {
   auto bound = os::Clock::now() + kLongestSleep;
   bool bounded = !deadline || *deadline > bound;
@@ -165,7 +165,9 @@ void Space::sleep_on(const std::atomic<std::uint32_t>& word, std::uint32_t expec
   // A burial between the record and the kernel's compare wakes nobody: then the bound does.
   auto result = os::futex_wait(word, expected, bounded ? bound : *deadline);
   if (recorded) recorded->store(0, std::memory_order_release);
-  if (bounded && result == os::FutexResult::timed_out) look();
+  if (result != os::FutexResult::timed_out) return false;
+  look();
+  return true;
 }
 
 void Space::wake_all_waits() {
@@ -254,10 +256,11 @@ bool Space::janitor_expected() const noexcept {
   });
 }
 
-void Space::bury_the_dead() {
+void Space::bury_the_dead(bool only_unwatched) {
   for (std::uint32_t index = 0; index < members_.used(); ++index) {
     MemberId id = members_.at(index);
     if (!id || id == self_) continue;
+    if (only_unwatched && members_.slot(index).watched.load() != 0) continue;
     if (!members_.is_dead(id) && members_.process_gone(id)) bury(id);
     if (members_.phase(id) == Phase::dead) reclaim(id);
     members_.settle(id);
@@ -273,7 +276,7 @@ void Space::look() {
   MemberId parent = members_.parent(self_);
   bool orphan = parent && (members_.is_dead(parent) || members_.process_gone(parent));
   if (orphan && (self.flags.load() & kDaemon) != 0) ::kill(::getpid(), SIGKILL);
-  if (!janitor_alive()) bury_the_dead();
+  bury_the_dead(janitor_alive());
 }
 
 }  // namespace cohort::arena

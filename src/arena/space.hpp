@@ -75,8 +75,9 @@ class Space {
   void release(Offset block) noexcept { heap_.release(block, Owner::member(self_)); }
 
   // Sleeps while `word`, a cell in the arena, holds `expected`: at most to the deadline, and at
-  // most 100 ms, after which it looks for deaths that nobody noticed. Callers loop.
-  void sleep_on(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
+  // most 100 ms, after which it looks for deaths that nobody noticed. Answers whether that time
+  // passed without a wake. Callers loop.
+  bool sleep_on(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
                 os::Deadline deadline);
 
   // Notes that a member died: locks it held may be taken over, every recorded wait is woken, its
@@ -84,10 +85,10 @@ class Space {
   bool bury(MemberId id);
   // Returns what a dead member held to the arena. Answers false when somebody else is at it.
   bool reclaim(MemberId id);
-  // Where no fork server lives: buries every member found dead. At most every 100 ms.
+  // Buries every member found dead that no janitor watches. At most every 100 ms.
   void look();
-  // Buries and reclaims every member that is dead by now; whatever others do.
-  void bury_the_dead();
+  // Buries and reclaims every member that is dead by now, or only those that no janitor watches.
+  void bury_the_dead(bool only_unwatched = false);
   bool janitor_alive() const;
   // The same by what is known so far, without asking the system.
   bool janitor_expected() const noexcept;

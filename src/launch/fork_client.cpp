@@ -46,7 +46,11 @@ struct Reply {
 std::optional<Reply> ask_once(Runtime& runtime, const Question& question) {
   int socket = connect(runtime);
   Reply reply;
+  // Where there is no descriptor left for a pidfd, this fails before a process is made that nobody
+  // could hold.
+  os::Fd room = question.ask == Ask::start ? runtime.connection.duplicate() : os::Fd();
   bool sent = os::send_record(socket, bytes_of(question));
+  room.reset();
   auto received = sent ? os::receive_record(
                              socket, std::as_writable_bytes(std::span(&reply.answer, 1)))
                        : std::nullopt;

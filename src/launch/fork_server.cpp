@@ -14,6 +14,8 @@
 #include <exception>
 #include <functional>
 #include <map>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "arena/inheritance.hpp"
@@ -62,10 +64,7 @@ class ForkServer {
     raise_descriptor_limit();
   }
 
-  [[noreturn]] void serve();
-  [[noreturn]] void stand_by(const os::Pidfd& server, MemberId served_by);
-  // Without room for one there is none until the next death: starting processes works all the same.
-  void make_standby();
+  [[noreturn]] void run();
 
  private:
   struct Watched {
@@ -73,6 +72,16 @@ class ForkServer {
     os::Pidfd process;
   };
 
+  // Thrown in a process that was made to stand by, so that it leaves its maker's work behind.
+  struct Standby {
+    os::Pidfd server;
+    MemberId served_by;
+  };
+
+  [[noreturn]] void serve();
+  void stand_by(const Standby& me);
+  // Without room for one there is none until the next event: starting processes works all the same.
+  void make_standby();
   // One pidfd for every member: as many descriptors as the system lets us have, ours alone.
   void raise_descriptor_limit();
   // Our own descriptors lie above those that children shall inherit.
@@ -129,10 +138,24 @@ void ForkServer::hear(std::size_t source, int fd) {
   ::epoll_ctl(events_.get(), EPOLL_CTL_ADD, fd, &event);
 }
 
+void ForkServer::run() {
+  std::optional<Standby> standby;
+  for (;;) {
+    try {
+      if (standby) stand_by(*standby);
+      standby.reset();
+      serve();
+    } catch (Standby& me) {
+      standby = std::move(me);
+    }
+  }
+}
+
 void ForkServer::serve() {
   ::prctl(PR_SET_NAME, "cohort-server");
   events_ = keep(os::Fd(::epoll_create1(EPOLL_CLOEXEC)));
   hear(kDoor, inner_.get());
+  make_standby();
   watch_everybody();
   leave_if_over();
   for (;;) {
@@ -157,6 +180,7 @@ void ForkServer::handle(std::size_t source) {
       member_ended(static_cast<std::uint32_t>(source - kMembers));
     }
     leave_if_over();
+    if (!standby_ && !root_left_) make_standby();
   } catch (const std::exception&) {
     // Out of descriptors or memory: a client hears of it by losing its connection, and asks again.
     if (source >= kClients) drop_client(static_cast<int>(source - kClients));
@@ -164,24 +188,22 @@ void ForkServer::handle(std::size_t source) {
   }
 }
 
-void ForkServer::stand_by(const os::Pidfd& server, MemberId served_by) {
+void ForkServer::stand_by(const Standby& me) {
   ::prctl(PR_SET_NAME, "cohort-standby");
-  os::wait_readable(server.get(), std::nullopt);
+  os::wait_readable(me.server.get(), std::nullopt);
   os::step("standby.woken");
   // A server that was replacing its standby when it was killed left two: one takes over.
-  std::uint32_t dead = served_by.raw;
+  std::uint32_t dead = me.served_by.raw;
   if (!anybody_left(true) || !space_.header().janitors[0].compare_exchange_strong(dead, self_.raw))
     ::_exit(0);
   os::step("standby.took_over");
-  make_standby();
-  serve();
 }
 
 void ForkServer::make_standby() {
+  Standby standby;
   MemberId id;
-  os::Pidfd server;
   try {
-    server = os::Pidfd::open(::getpid());
+    standby = {os::Pidfd::open(::getpid()), self_};
     id = space_.members().enlist(MemberId{space_.header().root.load()}, "cohort-standby",
                                  arena::kHelper);
   } catch (const std::exception&) {
@@ -194,10 +216,10 @@ void ForkServer::make_standby() {
     clients_.clear();
     watched_.clear();
     standby_ = {};
-    MemberId served_by = std::exchange(self_, id);
+    self_ = id;
     space_.become(id);
     space_.members().activate(id, ::getpid());
-    stand_by(server, served_by);
+    throw std::move(standby);
   }
   if (made.pid < 0) {
     space_.members().discharge(id);
@@ -206,7 +228,7 @@ void ForkServer::make_standby() {
   standby_ = id;
   space_.header().janitors[1].store(id.raw);
   os::step("server.made_standby");
-  if (events_) watch(id, os::Pidfd(std::move(made.pidfd)));
+  watch(id, os::Pidfd(std::move(made.pidfd)));
 }
 
 void ForkServer::end_standby() {
@@ -246,9 +268,10 @@ void ForkServer::answer_client(int fd) {
   os::Pidfd made;
   Answer reply = answer(question, made);
   os::step("server.made");
-  // A child of the asker's own is known to it by its pid alone.
+  // A child of the asker's own is known to it by its pid alone. Any other may be reaped here before
+  // the asker has looked.
   int passed = made ? made.get() : -1;
-  bool pass = passed >= 0 && question.sibling == 0;
+  bool pass = passed >= 0 && (question.sibling == 0 || question.spawn != 0);
   if (!os::send_record(fd, bytes_of(reply), pass ? std::span(&passed, 1) : std::span<int>()))
     drop_client(fd);
   if (made) watch(question.child, std::move(made));
@@ -365,6 +388,7 @@ void ForkServer::watch(MemberId id, os::Pidfd process) {
   process = os::Pidfd(keep(process.take()));
   hear(kMembers + id.slot(), process.get());
   watched_[id.slot()] = {id, std::move(process)};
+  space_.members().slot(id).watched.store(1);
 }
 
 // Looks after everyone who is not watched yet: members that somebody else made, whose maker may have
@@ -393,6 +417,7 @@ void ForkServer::watch_or_bury(MemberId id) {
     }
     space_.bury(id);
   }
+  if (id == standby_) standby_ = {};
   space_.reclaim(id);
   space_.members().settle(id);
 }
@@ -409,7 +434,6 @@ void ForkServer::member_ended(std::uint32_t slot) {
   space_.bury(id);
   space_.reclaim(id);
   if (id == standby_) standby_ = {};
-  if (!standby_ && !root_left_) make_standby();
   watch_everybody();
 }
 
@@ -446,8 +470,7 @@ void make_fork_servers(os::Fd front_door) {
     try {
       rehearse_child();
       ForkServer server(space, std::move(front_door), id);
-      server.make_standby();
-      server.serve();
+      server.run();
     } catch (...) {
       std::terminate();
     }

@@ -4,17 +4,30 @@
 #include <cstdint>
 #include <vector>
 
+#include "cohort/detail/block_ref.hpp"
 #include "cohort/detail/memory_io.hpp"
 
 namespace cohort::launch {
 
-// Collects the blocks that handles in the message refer to.
+// Collects the blocks that handles in the message refer to, and holds them: what was written may be
+// gone before the message is sent.
 class HandleWriter final : public detail::HeapWriter {
  public:
   void attach(std::uint64_t block) override {
-    if (block) blocks.push_back(block);
+    if (!block) return;
+    blocks.push_back(block);
+    held_.push_back(detail::BlockRef::adopt(block));
+  }
+  // Forgets what was written.
+  void restart() {
+    clear();
+    blocks.clear();
+    held_.clear();
   }
   std::vector<std::uint64_t> blocks;
+
+ private:
+  std::vector<detail::BlockRef> held_;
 };
 
 // For messages whose references this process holds already.

@@ -34,8 +34,7 @@ void ResultPort::run(Body& call) const {
   ring::Ring ring = ring_of(block_);
   launch::HandleWriter message;
   auto begin = [&](Sent kind) {
-    message.clear();
-    message.blocks.clear();
+    message.restart();
     message.write(&kind, sizeof kind);
   };
   try {

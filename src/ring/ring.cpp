@@ -246,15 +246,7 @@ std::optional<Message> Ring::try_take() const {
 }
 
 std::optional<Message> Ring::take(os::Deadline deadline) const {
-  if (auto message = try_take()) return message;
-  std::optional<Message> message;
-  cell().filled.wait(Space::here(), deadline, [&] {
-    message = try_take();
-    return message.has_value();
-  });
-  // Messages that were put while we woke up rang for nobody: pass it on to who sleeps still.
-  if (message && !empty()) cell().filled.ring(1);
-  return message;
+  return take_unless([] { return false; }, deadline);
 }
 
 bool Ring::empty() const {

@@ -138,6 +138,8 @@ std::optional<Message> Ring::take_unless(Stop&& stop, os::Deadline deadline) con
     message = try_take();
     return message.has_value() || stop();
   });
+  // Messages that were put while we woke up rang for nobody: pass it on to who sleeps still.
+  if (message && !empty()) cell().filled.ring(1);
   return message;
 }
 

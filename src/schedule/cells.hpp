@@ -31,7 +31,8 @@ struct TaskState {
   static constexpr std::uint32_t kNobody = 0xffff;
   static constexpr TaskState of(std::uint32_t generation, Status status,
                                 std::uint32_t worker = kNobody) {
-    return {(std::uint64_t{generation} << 32) | (static_cast<std::uint64_t>(status) << 16) | worker};
+    return {(std::uint64_t{generation} << 32) | (static_cast<std::uint64_t>(status) << 16) |
+            worker};
   }
   constexpr std::uint32_t generation() const { return static_cast<std::uint32_t>(raw >> 32); }
   constexpr Status status() const { return static_cast<Status>((raw >> 16) & 0xffff); }
@@ -57,20 +58,20 @@ inline constexpr std::size_t kInlineBytes = 128;
 struct alignas(64) TaskCell {
   std::atomic<std::uint64_t> state;
   detail::CodeReference thunk;
-  Offset callable;         // encoded; 0: none
-  Offset arguments;        // encoded items; 0: in inline_arguments
-  Offset items;            // or an array of trivially copyable ones, from the first of this task on
+  Offset callable;   // encoded; 0: none
+  Offset arguments;  // encoded items; 0: in inline_arguments
+  Offset items;      // or an array of trivially copyable ones, from the first of this task on
   std::uint32_t callable_bytes;
-  std::uint32_t count;     // of items to run
+  std::uint32_t count;  // of items to run
 
   alignas(64) Offset results;  // an array for trivially copyable results; 0: they are encoded
   std::uint64_t argument_bytes;
   std::uint64_t skip;  // encoded items before the first one to run
 
   // Written by the worker.
-  std::atomic<std::uint64_t> progress;      // see detail::TaskRun
-  std::atomic<std::uint64_t> result_block;  // records; 0: in inline_results
-  std::atomic<std::uint64_t> result_bytes;  // of whole records
+  std::atomic<std::uint64_t> progress;           // see detail::TaskRun
+  std::atomic<std::uint64_t> result_block;       // records; 0: in inline_results
+  std::atomic<std::uint64_t> result_bytes;       // of whole records
   std::atomic<std::uint64_t> result_references;  // in all records
 
   std::atomic<std::uint64_t> nanoseconds;
@@ -82,7 +83,7 @@ struct alignas(64) TaskCell {
 // Before each encoded result; its bytes follow, then the blocks that handles in it refer to.
 struct ResultRecord {
   enum class Kind : std::uint32_t { value, error };
-  std::uint64_t item;   // counted from the task's first
+  std::uint64_t item;  // counted from the task's first
   std::uint64_t bytes;
   Kind kind;
   std::uint32_t references;
@@ -109,8 +110,8 @@ using WorkerSet = std::array<std::atomic<std::uint64_t>, kMostWorkers / 64>;
 
 struct SchedulerCell {
   std::uint32_t workers;
-  std::uint32_t tasks;           // a power of two, at least 64
-  std::uint32_t queue_capacity;  // a power of two
+  std::uint32_t tasks;                 // a power of two, at least 64
+  std::uint32_t queue_capacity;        // a power of two
   std::atomic<std::uint32_t> closing;  // 1: workers leave when the queue is empty
   detail::CodeReference initializer;   // thunk of a Target
   Offset initializer_data;             // 0: no initializer

@@ -39,7 +39,7 @@ class Crew {
   struct Place {
     std::shared_ptr<launch::Child> child;  // null: nobody works here now
     std::size_t restarts = 0;
-    Clock::time_point since;       // the child's start
+    Clock::time_point since;            // the child's start
     std::chrono::nanoseconds before{};  // life time of its predecessors
   };
 
@@ -64,7 +64,7 @@ class Crew {
   // The watching thread's own.
   int deaths_at_start_ = 0;  // in a row
   bool given_up_ = false;
-  os::Deadline try_again_;   // when to fill empty places
+  os::Deadline try_again_;  // when to fill empty places
   std::thread thread_;
 };
 

@@ -25,7 +25,7 @@ struct ResultChunk {
   std::uint64_t first = 0;  // item
   std::uint64_t items = 0;
   std::uint64_t bytes = 0;
-  Offset block = 0;  // 0: in small
+  Offset block = 0;                       // 0: in small
   std::vector<detail::BlockRef> handles;  // keep what the results refer to
   alignas(16) std::array<std::byte, kInlineBytes> small;
 };
@@ -72,8 +72,8 @@ class Job {
   const detail::TaskShape shape;
   Batches batches;
   std::uint64_t sent = 0;
-  std::uint64_t settled = 0;  // items with an outcome
-  std::size_t in_flight = 0;  // tasks
+  std::uint64_t settled = 0;   // items with an outcome
+  std::size_t in_flight = 0;   // tasks
   std::exception_ptr failure;  // of the whole job
   bool over = false;           // its call has ended
   std::optional<Death> first_death;

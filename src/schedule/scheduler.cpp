@@ -19,8 +19,8 @@ Scheduler::Scheduler(std::uint32_t workers, const detail::Target* initializer)
     : space_(arena::Space::here()) {
   auto tasks = std::bit_ceil(std::max<std::uint32_t>(256, 8 * workers));
   std::uint32_t queue = 2 * tasks;
-  block_ = detail::BlockRefs::create(Layout::bytes(workers, tasks, queue),
-                                     arena::BlockKind::scheduler);
+  block_ =
+      detail::BlockRefs::create(Layout::bytes(workers, tasks, queue), arena::BlockKind::scheduler);
   cells_ = Layout(block_.data());
   SchedulerCell& head = cells_.head();
   head.workers = workers;

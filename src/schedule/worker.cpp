@@ -67,8 +67,8 @@ bool Worker::initialize() {
     try {
       auto thunk =
           reinterpret_cast<detail::Thunk>(const_cast<void*>(detail::find_code(head.initializer)));
-      detail::TaskReader reader({space_.at(head.initializer_data),
-                                 static_cast<std::size_t>(head.initializer_bytes)});
+      detail::TaskReader reader(
+          {space_.at(head.initializer_data), static_cast<std::size_t>(head.initializer_bytes)});
       NoNews nothing;
       thunk(reader, nothing);
     } catch (...) {
@@ -145,9 +145,8 @@ void Worker::execute(std::uint32_t index) {
   try {
     find_thunk(task.thunk)(run);
   } catch (...) {  // the callable could not be decoded: so fail all items
-    run.for_each_item([error = std::current_exception()](std::size_t) {
-      std::rethrow_exception(error);
-    });
+    run.for_each_item(
+        [error = std::current_exception()](std::size_t) { std::rethrow_exception(error); });
   }
   auto blocks = run.finish();
   if (!blocks.empty()) held_.push_back({index, done, std::move(blocks)});

@@ -10,8 +10,7 @@ namespace cohort::schedule {
 namespace {
 
 std::span<const std::byte> arguments_of(arena::Space& space, const TaskCell& task) {
-  const std::byte* start =
-      task.arguments ? space.at(task.arguments) : task.inline_arguments.data();
+  const std::byte* start = task.arguments ? space.at(task.arguments) : task.inline_arguments.data();
   std::uint64_t from = 0;
   for (std::uint64_t i = 0; i < task.skip; ++i) {
     std::uint64_t size = 0;

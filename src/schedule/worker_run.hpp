@@ -1,5 +1,5 @@
-// One claimed task in its worker: where its outcomes are written, item by item, so that those before
-// a death can be used.
+// One claimed task in its worker: where its outcomes are written, item by item, so that those
+// before a death can be used.
 #pragma once
 
 #include <vector>

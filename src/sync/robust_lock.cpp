@@ -36,7 +36,9 @@ RobustLock::Taken RobustLock::lock_slowly(arena::Space& space) {
       continue;
     }
     if ((seen & kWaiters) == 0 && !word.compare_exchange_strong(seen, seen | kWaiters)) continue;
-    space.sleep_on(word, seen | kWaiters, std::nullopt);
+    // Nobody may have noticed its death: a janitor can be stopped, or not know of it yet.
+    if (space.sleep_on(word, seen | kWaiters, std::nullopt) && space.members().process_gone(owner))
+      space.bury(owner);
   }
 }
 

@@ -2,13 +2,12 @@
 //   tests/fuzz/decode_fuzz.cpp src/wire/{memory_io,archive,serialize}.cpp src/error.cpp
 //   src/launch/{remote_exception,standard_exceptions}.cpp -o decode_fuzz
 #include <cohort/serialize.hpp>
-
-#include "../unit/serialize_types.hpp"
-
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <span>
+
+#include "../unit/serialize_types.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace cohort::detail;

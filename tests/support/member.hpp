@@ -95,8 +95,8 @@ class Shared {
 // One child process that is a member. Killed and buried at the end, if it still runs.
 class Member {
  public:
-  // Runs `body` in the child, which ends with exit code 0; with what body returns, should that be an
-  // int; with 99 when it threw.
+  // Runs `body` in the child, which ends with exit code 0; with what body returns, should that be
+  // an int; with 99 when it threw.
   template <class Body>
   explicit Member(Body&& body) {
     Space& space = Space::here();
@@ -150,8 +150,8 @@ class Member {
     Space& space = Space::here();
     if (!wait()) return false;
     space.bury(id_);
-    space.reclaim(id_);
     bool returned = eventually([&] {
+      space.reclaim(id_);  // again, should another be at it and be killed
       auto phase = space.members().phase(id_);
       return phase == Phase::ended || phase == Phase::free;
     });

@@ -1,13 +1,10 @@
-#include <cohort/error.hpp>
-#include <cohort/serialize.hpp>
-
-#include "../../src/launch/throw_trace.hpp"
-
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <any>
+#include <cohort/error.hpp>
+#include <cohort/serialize.hpp>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -22,6 +19,8 @@
 #include <typeinfo>
 #include <variant>
 #include <vector>
+
+#include "../../src/launch/throw_trace.hpp"
 
 namespace {
 
@@ -90,13 +89,13 @@ void expect_without_message() {
 }
 
 TEST(RemoteException, StandardTypesArriveAsThemselves) {
-  expect_with_message<std::logic_error, std::domain_error, std::invalid_argument,
-                      std::length_error, std::out_of_range, std::runtime_error, std::range_error,
-                      std::overflow_error, std::underflow_error>();
+  expect_with_message<std::logic_error, std::domain_error, std::invalid_argument, std::length_error,
+                      std::out_of_range, std::runtime_error, std::range_error, std::overflow_error,
+                      std::underflow_error>();
   expect_without_message<std::exception, std::bad_alloc, std::bad_array_new_length, std::bad_cast,
                          std::bad_any_cast, std::bad_typeid, std::bad_exception,
-                         std::bad_function_call, std::bad_optional_access,
-                         std::bad_variant_access, std::bad_weak_ptr>();
+                         std::bad_function_call, std::bad_optional_access, std::bad_variant_access,
+                         std::bad_weak_ptr>();
 }
 
 TEST(RemoteException, WhatTheLibraryThrowsArrivesAsItself) {
@@ -189,8 +188,8 @@ struct ByMessage : std::runtime_error {
 class WithFields : public std::runtime_error {
  public:
   WithFields() : std::runtime_error("") {}
-  WithFields(int code, std::string place)
-      : std::runtime_error("code " + std::to_string(code)), code(code), place(std::move(place)) {}
+  WithFields(int number, std::string where)
+      : std::runtime_error("code " + std::to_string(number)), code(number), place(std::move(where)) {}
   template <class Archive>
   void serialize(Archive& ar) {
     ar(code, place);
@@ -334,8 +333,8 @@ TEST(RemoteException, CrossesAFork) {
 }
 
 TEST(RemoteException, BrokenBytesGiveAnError) {
-  const auto bytes = encoded(std::make_exception_ptr(std::system_error(
-      std::make_error_code(std::errc::timed_out), "x")));
+  const auto bytes = encoded(
+      std::make_exception_ptr(std::system_error(std::make_error_code(std::errc::timed_out), "x")));
   for (std::size_t n = 0; n < bytes.size(); ++n) {
     Reader reader(std::span<const std::byte>(bytes.data(), n));
     EXPECT_THROW(detail::throw_remote(reader), SerializationError);
@@ -367,9 +366,7 @@ TEST(RemoteException, RegisteringFromManyThreadsIsSafe) {
 
 // ---- traces
 
-[[gnu::noinline]] void innermost_function() {
-  throw std::runtime_error("x");
-}
+[[gnu::noinline]] void innermost_function() { throw std::runtime_error("x"); }
 [[gnu::noinline]] void middle_function() {
   innermost_function();
   asm volatile("");  // no tail call

@@ -1,20 +1,19 @@
 #include <cohort/serialize.hpp>
 
 // Also cereal's own loaders: they must not become ambiguous with ours.
+#include <gtest/gtest.h>
+
 #include <cereal/types/map.hpp>
 #include <cereal/types/string.hpp>
 #include <cereal/types/vector.hpp>
-
-#include "serialize_types.hpp"
-
-#include <gtest/gtest.h>
-
 #include <cstring>
 #include <functional>
 #include <limits>
 #include <mutex>
 #include <random>
 #include <thread>
+
+#include "serialize_types.hpp"
 
 namespace cohort::detail {
 namespace {
@@ -71,7 +70,7 @@ TEST(Serialize, ScalarsSurvive) {
 TEST(Serialize, StringsSurvive) {
   expect_same(std::string());
   expect_same(std::string("a\0b", 3));
-  for (const std::size_t n : {253, 254, 255, 256, 100000}) expect_same(std::string(n, 'x'));
+  for (const std::size_t n : {253U, 254U, 255U, 256U, 100000U}) expect_same(std::string(n, 'x'));
   expect_same(std::wstring(L"wide"));
   expect_same(std::u16string(u"sixteen"));
 }
@@ -208,8 +207,8 @@ TEST(Serialize, PointersKeepTheirShape) {
   EXPECT_EQ(copy(std::shared_ptr<int>()), nullptr);
 
   const auto shared = std::make_shared<std::string>("s");
-  const auto copies = copy(std::vector<std::shared_ptr<std::string>>{shared, shared, nullptr,
-                                                                    std::make_shared<std::string>("s")});
+  const auto copies = copy(std::vector<std::shared_ptr<std::string>>{
+      shared, shared, nullptr, std::make_shared<std::string>("s")});
   EXPECT_EQ(copies[0], copies[1]);
   EXPECT_EQ(*copies[0], "s");
   EXPECT_EQ(copies[2], nullptr);
@@ -315,7 +314,7 @@ struct AsBinary {
   template <class Archive>
   void serialize(Archive& ar) {
     ar(cereal::binary_data(data, sizeof data));
-    ar & data[0];
+    ar& data[0];
   }
 };
 
@@ -477,8 +476,8 @@ TEST(SerializeHandles, AreMadeFromTheMessageAndNamed) {
   static_assert(Serializable<Handle> && Serializable<Holder> && Serializable<std::vector<Holder>>);
   Handle::made_new = 0;
   HandleWriter writer;
-  using All = std::tuple<Holder, std::vector<Handle>, std::optional<Handle>,
-                         std::map<int, Handle>, std::variant<int, Handle>, std::pair<int, Handle>>;
+  using All = std::tuple<Holder, std::vector<Handle>, std::optional<Handle>, std::map<int, Handle>,
+                         std::variant<int, Handle>, std::pair<int, Handle>>;
   encode(writer, All(Holder{"h", Handle(1)}, {Handle(2), Handle(3)}, Handle(4), {{1, Handle(5)}},
                      Handle(6), {1, Handle(7)}));
   EXPECT_EQ(writer.attached, (std::vector<std::uint64_t>{1, 2, 3, 4, 5, 6, 7}));
@@ -521,7 +520,8 @@ struct HasMutex {
 };
 
 TEST(Serialize, TheConceptSaysWhatCompiles) {
-  static_assert(Serializable<int> && Serializable<Rich> && Serializable<Tree> && Serializable<Node>);
+  static_assert(Serializable<int> && Serializable<Rich> && Serializable<Tree> &&
+                Serializable<Node>);
   static_assert(Serializable<Account> && Serializable<std::vector<Account>>);
   static_assert(Serializable<std::unique_ptr<Shape>>);
   static_assert(!Serializable<int*> && !Serializable<int&> && !Serializable<const char*>);
@@ -633,7 +633,8 @@ TEST(SerializeBroken, RandomBytesNeverCrash) {
 
 template <class T>
 void expect_hostile_size_refused() {
-  for (const std::uint64_t n : {std::uint64_t{1} << 20, std::uint64_t{1} << 60, ~std::uint64_t{0}}) {
+  for (const std::uint64_t n :
+       {std::uint64_t{1} << 20, std::uint64_t{1} << 60, ~std::uint64_t{0}}) {
     std::vector<std::byte> bytes(64);
     bytes[0] = std::byte{0xFF};
     std::memcpy(&bytes[1], &n, 8);

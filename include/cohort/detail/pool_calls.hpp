@@ -1,4 +1,5 @@
-// The typed ends of a pool's calls: thunks that run in the worker, bodies that stay with the caller.
+// The typed ends of a pool's calls: thunks that run in the worker, bodies that stay with the
+// caller.
 #pragma once
 
 #include <cstddef>
@@ -30,17 +31,17 @@ concept Flat = Raw<T> && std::is_trivially_copyable_v<T> && alignof(T) <= 64;
 template <class R>
 inline constexpr std::size_t flat_bytes = sizeof(R);
 template <class R>
-  requires(!Flat<R>)
-inline constexpr std::size_t flat_bytes<R> = 0;
+requires(!Flat<R>) inline constexpr std::size_t flat_bytes<R> = 0;
 template <>
 inline constexpr std::size_t flat_bytes<void> = 0;
 
 template <class R>
 consteval void check_result() {
-  static_assert(std::is_void_v<R> || Serializable<R>,
-                "this result cannot cross back from the worker: its type is not serializable. Give "
-                "it `template <class Archive> void serialize(Archive& ar) { ar(a, b); }`, or return "
-                "a plain aggregate of serializable fields");
+  static_assert(
+      std::is_void_v<R> || Serializable<R>,
+      "this result cannot cross back from the worker: its type is not serializable. Give "
+      "it `template <class Archive> void serialize(Archive& ar) { ar(a, b); }`, or return "
+      "a plain aggregate of serializable fields");
 }
 
 // Runs one item and stores its result.
@@ -142,17 +143,15 @@ struct MapThunk {
         alignas(T) std::byte copy[sizeof(T)];
         std::memcpy(copy, items + i * sizeof(T), sizeof(T));
         T& item = *std::launder(reinterpret_cast<T*>(copy));
-        run_item<Result>(run, i, [&]() -> decltype(auto) {
-          return Invoke::call(callable.get(), item);
-        });
+        run_item<Result>(run, i,
+                         [&]() -> decltype(auto) { return Invoke::call(callable.get(), item); });
       });
     } else {
       run.for_each_item([&](std::size_t i) {
         TaskReader argument(run.take_item());
         T item = decode<T>(argument);
-        run_item<Result>(run, i, [&]() -> decltype(auto) {
-          return Invoke::call(callable.get(), item);
-        });
+        run_item<Result>(run, i,
+                         [&]() -> decltype(auto) { return Invoke::call(callable.get(), item); });
       });
     }
   }

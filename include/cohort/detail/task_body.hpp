@@ -1,4 +1,5 @@
-// The caller's side of a task: what is sent, and what its results become. Untyped, for src/schedule.
+// The caller's side of a task: what is sent, and what its results become. Untyped, for
+// src/schedule.
 #pragma once
 
 #include <cstddef>
