@@ -24,6 +24,7 @@ inline constexpr std::uint32_t kDaemon = 1;  // dies with its parent
 inline constexpr std::uint32_t kHelper = 2;  // a fork server, not one of the program's own
 // Its parent collects results from its blocks first, and then lets go of them by `collected`.
 inline constexpr std::uint32_t kCollected = 4;
+inline constexpr std::uint32_t kHeldByParent = 8;  // its parent has a pidfd of it
 
 inline constexpr std::size_t kWaitsPerMember = 24;
 inline constexpr std::size_t kNameBytes = 64;

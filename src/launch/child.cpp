@@ -1,9 +1,11 @@
 #include "launch/child.hpp"
 
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <system_error>
 
 #include "arena/block_refs.hpp"
 #include "arena/inheritance.hpp"
@@ -18,6 +20,7 @@
 #include "launch/runtime.hpp"
 #include "os/call.hpp"
 #include "os/clone.hpp"
+#include "os/futex.hpp"
 #include "os/signals.hpp"
 
 namespace cohort::launch {
@@ -73,6 +76,30 @@ class Preparation {
   bool done_ = false;
 };
 
+// In a child of fork(): a host that ignores SIGCHLD, or reaps whatever it finds, must not have made it
+// vanish before its creator holds it.
+void await_pidfd(arena::MemberSlot& slot, pid_t creator) noexcept {
+  for (;;) {
+    std::uint32_t flags = slot.flags.load(std::memory_order_acquire);
+    if ((flags & arena::kHeldByParent) != 0) return;
+    if (::getppid() != creator) ::_exit(0);
+    os::futex_wait(slot.flags, flags, os::Clock::now() + std::chrono::milliseconds(100));
+  }
+}
+
+os::Pidfd hold_forked(pid_t pid, arena::MemberSlot& slot) {
+  try {
+    os::Pidfd process = os::Pidfd::open(pid);
+    slot.flags.fetch_or(arena::kHeldByParent, std::memory_order_release);
+    os::futex_wake_all(slot.flags);
+    return process;
+  } catch (const std::system_error& error) {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, __WALL);
+    os::fail("pidfd_open", error.code().value(), kNoDescriptors);
+  }
+}
+
 Made fork_here(Space& space, Preparation& preparation, const Plan& plan) {
   Runtime& runtime = Runtime::here();
   // Whatever another thread may hold of ours at this moment would stay held in the copy.
@@ -84,15 +111,18 @@ Made fork_here(Space& space, Preparation& preparation, const Plan& plan) {
   arena::MemberSlot& slot = space.members().slot(preparation.child());
 
   Made made;
-  int error = 0;
+  int error = ENOSYS;
   if (os::single_threaded()) {
     auto cloned = os::clone_process({.pid_out = &slot.pid});
     made.pid = cloned.pid;
     error = cloned.error;
     made.process = os::Pidfd(std::move(cloned.pidfd));
-  } else {
-    // Only glibc's fork() leaves malloc and stdio usable in a copy of a threaded process. Its
-    // child ends with SIGCHLD, which a handler of the host's may see.
+  }
+  pid_t creator = ::getpid();
+  bool by_fork = error == ENOSYS || error == EPERM;
+  if (by_fork) {
+    // Only glibc's fork() leaves malloc and stdio usable in a copy of a threaded process, and it
+    // does without clone3. Its child ends with SIGCHLD, which a handler of the host's may see.
     arena::LaunchFork ours;
     made.pid = ::fork();
     error = errno;
@@ -101,19 +131,19 @@ Made fork_here(Space& space, Preparation& preparation, const Plan& plan) {
     registry.unlock();
     asking.unlock();
     state.unlock();
+    if (by_fork) await_pidfd(slot, creator);
     run_inherited(preparation.child(), plan);
   }
   if (made.pid < 0) {
     const char* advice = "";
     if (error == EAGAIN) advice = "too many processes: join some first, or raise ulimit -u";
-    if (error == EMFILE || error == ENFILE) advice = "no descriptors left: raise ulimit -n";
+    if (error == EMFILE || error == ENFILE) advice = kNoDescriptors;
     if (error == ENOMEM) advice = "no memory for a copy of this process: use forkserver or spawn";
-    if (error == ENOSYS || error == EPERM)
-      advice = "a seccomp filter or an old kernel refuses clone3";
+    if (error == ENOSYS || error == EPERM) advice = "a seccomp filter refuses it";
     os::fail("fork", error, advice);
   }
+  if (by_fork) made.process = hold_forked(made.pid, slot);
   slot.pid.store(made.pid);
-  if (!made.process) made.process = os::Pidfd::open(made.pid);
   return made;
 }
 

@@ -4,6 +4,7 @@
 
 #include <mutex>
 #include <optional>
+#include <system_error>
 
 #include "arena/shared_block.hpp"
 #include "arena/space.hpp"
@@ -62,6 +63,16 @@ std::optional<Reply> ask_once(Runtime& runtime, const Question& question) {
   return reply;
 }
 
+// Fails before there is a process rather than after: a connection or a pidfd needs descriptors.
+void check_descriptors(const Runtime& runtime) {
+  try {
+    os::Fd one = runtime.front_door.duplicate();
+    os::Fd another = runtime.front_door.duplicate();
+  } catch (const std::system_error& error) {
+    os::fail("pidfd_open", error.code().value(), kNoDescriptors);
+  }
+}
+
 Question about(Ask ask, MemberId child, arena::Offset request) {
   Question question;
   question.ask = ask;
@@ -116,6 +127,7 @@ void reap_servers(Reap which) noexcept {
 Made ask_for_child(MemberId child, arena::Offset request, bool spawn) {
   Runtime& runtime = Runtime::here();
   std::lock_guard guard(runtime.asking);
+  check_descriptors(runtime);
   Question question = about(Ask::start, child, request);
   question.spawn = spawn ? 1 : 0;
   arena::MemberSlot& slot = Space::here().members().slot(child);

@@ -11,6 +11,8 @@ struct Made {
   os::Pidfd process;
 };
 
+inline constexpr const char* kNoDescriptors = "no descriptors left: raise ulimit -n";
+
 // Has the server make the process for a member slot. When the server dies meanwhile its standby is
 // asked, once it is certain that the first had not made it. Throws std::system_error.
 Made ask_for_child(arena::MemberId child, arena::Offset request, bool spawn);

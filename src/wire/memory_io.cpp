@@ -4,6 +4,12 @@
 #include <new>
 
 namespace cohort::detail {
+namespace {
+
+// Most messages fit, and a larger one grows less often: reallocation is what encoding costs most.
+constexpr std::size_t kFirstBytes = 1024;
+
+}  // namespace
 
 void throw_serialization_error(const char* what) { throw SerializationError(what); }
 
@@ -13,7 +19,7 @@ void Writer::attach(std::uint64_t) {
 
 void HeapWriter::grow(std::size_t at_least) {
   const std::size_t used = size();
-  const std::size_t wanted = std::max<std::size_t>({used + at_least, 2 * used, 256});
+  const std::size_t wanted = std::max<std::size_t>({used + at_least, 2 * used, kFirstBytes});
   if (wanted < at_least) throw std::bad_alloc();
   void* memory = std::realloc(begin_, wanted);
   if (memory == nullptr) throw std::bad_alloc();
