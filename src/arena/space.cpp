@@ -77,7 +77,12 @@ void lay_out(const os::Mapping& memory, std::size_t bytes) {
 os::Fd make_arena(std::size_t bytes) {
   // No more than an owner word can name.
   bytes = std::clamp(bytes / kChunkBytes * kChunkBytes, kLeastReserve, kReserve);
-  for (std::size_t tried = std::min(bytes, os::file_size_limit() / kPage * kPage);; tried /= 2) {
+  std::size_t largest = os::file_size_limit() / kPage * kPage;
+  if (largest < kLeastReserve)
+    throw Error("cannot make the arena: files, and so memory files, are limited to " +
+                std::to_string(largest >> 10) + " KiB; raise the limit (ulimit -f) to at least " +
+                std::to_string(kLeastReserve >> 10) + " KiB");
+  for (std::size_t tried = std::min(bytes, largest);; tried /= 2) {
     os::Fd file = os::make_memory_file("cohort", tried);
     try {
       os::Mapping memory(file.get(), tried);

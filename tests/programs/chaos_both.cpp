@@ -1,5 +1,5 @@
-// chaos_both WAY: kills server and standby for good, at once or by a step that only the last of them
-// comes to; says what went wrong, and ends with 0 if nothing did.
+// chaos_both WAY: kills server and standby for good, at once or by a step that only the last of
+// them comes to; says what went wrong, and ends with 0 if nothing did.
 #include <sched.h>
 #include <unistd.h>
 
@@ -76,7 +76,8 @@ void ask_and_join(Cells cells) {
   exits.join();
   spawned.join();
   killed.join();
-  bool refused = error_of_a_start(StartMethod::forkserver, cells).find("both gone") != std::string::npos;
+  bool refused =
+      error_of_a_start(StartMethod::forkserver, cells).find("both gone") != std::string::npos;
   bool right = refused && exits.exitcode() == 21 && spawned.exitcode() == 22 &&
                (killed.exitcode() == -SIGKILL || killed.exitcode() == 23);
   if (!right)

@@ -25,7 +25,6 @@ void sleep_in_the_family(Cells cells) {
   for (;;) Space::here().sleep_on(cells[0], 0, std::nullopt);
 }
 
-
 void outlive_the_root(Cells cells) {
   say('b');
   Space& space = Space::here();

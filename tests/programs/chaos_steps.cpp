@@ -1,5 +1,6 @@
 // chaos_steps STEP TIMES: kills whoever of server, standby and children comes to the step, over and
-// over, while processes are started and joined; says what went wrong, and ends with 0 if nothing did.
+// over, while processes are started and joined; says what went wrong, and ends with 0 if nothing
+// did.
 #include <sched.h>
 #include <unistd.h>
 
@@ -116,7 +117,8 @@ int main(int argc, char** argv) {
       expect(wrong.empty(), wrong);
       expect(asker.join_for(15s), "the asker does not end");
       int code = asker.exitcode().value_or(99);
-      expect(code == 0 || (deadly && code == -SIGKILL), "the asker ended with " + std::to_string(code));
+      expect(code == 0 || (deadly && code == -SIGKILL),
+             "the asker ended with " + std::to_string(code));
       expect(eventually([&] { return kill_at.killed.load() > 0; }), "the step was not come to");
       kill_at.armed.store(0);
     }

@@ -12,7 +12,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <random>
 #include <string>
@@ -104,6 +106,12 @@ inline Stat stat_of(pid_t pid) {
   return stat;
 }
 
+inline std::size_t descriptors_of(pid_t pid) {
+  std::error_code gone;
+  std::filesystem::directory_iterator folder("/proc/" + std::to_string(pid) + "/fd", gone);
+  return gone ? 0 : static_cast<std::size_t>(std::distance(begin(folder), end(folder)));
+}
+
 // Children of `parent` that ended and that it has not reaped.
 inline std::size_t zombies_of(pid_t parent) {
   std::size_t count = 0;
@@ -136,8 +144,8 @@ class Program {
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
-    int error = ::posix_spawn(&pid_, path.c_str(), &actions, nullptr, argv.data(),
-                              variables.data());
+    int error =
+        ::posix_spawn(&pid_, path.c_str(), &actions, nullptr, argv.data(), variables.data());
     ::posix_spawn_file_actions_destroy(&actions);
     if (error != 0) throw std::system_error(error, std::generic_category(), path);
     process_ = cohort::os::Pidfd::open(pid_);
