@@ -11,8 +11,8 @@
 
 namespace cohort {
 
-// Starts a process that calls `f(args...)`; the future has what it returns or throws. The same may be
-// sent as with Process, and the result must be serializable.
+// Starts a process that calls `f(args...)`; the future has what it returns or throws. The same may
+// be sent as with Process, and the result must be serializable.
 template <class F, class... Args>
 auto async(F&& f, Args&&... args) {
   auto call = detail::make_call(std::forward<F>(f), std::forward<Args>(args)...);

@@ -14,8 +14,8 @@
 
 namespace cohort::futures {
 
-// A handle: copies mean the same result. Any thread may ask; get() of a result that cannot be copied
-// gives it away once.
+// A handle: copies mean the same result. Any thread may ask; get() of a result that cannot be
+// copied gives it away once.
 template <class R>
 class Future {
  public:
@@ -75,9 +75,8 @@ class Future {
     if constexpr (!std::is_void_v<R>) {
       auto guard = now.call->lock();
       if (!now.result) {
-        now.call->read_once([&](detail::Reader& reader) {
-          now.result.emplace(detail::decode<R>(reader));
-        });
+        now.call->read_once(
+            [&](detail::Reader& reader) { now.result.emplace(detail::decode<R>(reader)); });
       }
       if constexpr (std::is_copy_constructible_v<R>) {
         return *now.result;

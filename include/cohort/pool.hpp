@@ -55,7 +55,7 @@ struct MapOptions {
 
 // What one of a pool's workers did so far, its predecessors in the same place included.
 struct WorkerStats {
-  pid_t pid = 0;  // 0 while a dead worker is being replaced: not one to send a signal to
+  pid_t pid = 0;          // 0 while a dead worker is being replaced: not one to send a signal to
   std::size_t tasks = 0;  // items run
   std::chrono::nanoseconds busy{};
   std::chrono::nanoseconds idle{};

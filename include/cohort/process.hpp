@@ -51,8 +51,8 @@ std::size_t cpu_count();
 std::optional<pid_t> fork_server_pid();
 
 struct ProcessOptions {
-  std::string name = {};                                  // empty: Process-N
-  std::optional<bool> daemon = std::nullopt;              // none: as the creating process
+  std::string name = {};                                   // empty: Process-N
+  std::optional<bool> daemon = std::nullopt;               // none: as the creating process
   std::optional<StartMethod> start_method = std::nullopt;  // none: get_start_method()
 };
 
@@ -93,14 +93,13 @@ class Process {
   // lambdas, members of serializable objects, serializable function objects; serializable
   // arguments. Anything else does not compile.
   template <class F, class... Args>
-    requires(!std::derived_from<std::decay_t<F>, Process> &&
-             !std::same_as<std::decay_t<F>, ProcessOptions>)
-  explicit Process(F&& f, Args&&... args)
+  requires(!std::derived_from<std::decay_t<F>, Process> &&
+           !std::same_as<std::decay_t<F>, ProcessOptions>) explicit Process(F&& f, Args&&... args)
       : Process(ProcessOptions(), std::forward<F>(f), std::forward<Args>(args)...) {}
   template <class F, class... Args>
   Process(ProcessOptions options, F&& f, Args&&... args)
-      : Process(std::move(options), detail::make_target(std::forward<F>(f),
-                                                        std::forward<Args>(args)...)) {}
+      : Process(std::move(options),
+                detail::make_target(std::forward<F>(f), std::forward<Args>(args)...)) {}
   // Calls `f()`, any callable with whatever it captures, in a fork of this process.
   template <class F>
   static Process forked(ProcessOptions options, F&& f) {

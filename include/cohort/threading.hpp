@@ -26,20 +26,20 @@ struct ThreadOptions {
 class Thread {
  public:
   template <class F, class... Args>
-    requires(!std::is_same_v<std::decay_t<F>, ThreadOptions> &&
-             !std::is_base_of_v<Thread, std::decay_t<F>>)
-  explicit Thread(F&& f, Args&&... args)
+  requires(!std::is_same_v<std::decay_t<F>, ThreadOptions> &&
+           !std::is_base_of_v<Thread, std::decay_t<F>>) explicit Thread(F&& f, Args&&... args)
       : Thread(ThreadOptions(), std::forward<F>(f), std::forward<Args>(args)...) {}
   template <class F, class... Args>
-    requires(std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>&...>)
-  Thread(ThreadOptions options, F&& f, Args&&... args)
+  requires(std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>&...>)
+      Thread(ThreadOptions options, F&& f, Args&&... args)
       : Thread(std::move(options),
                Body([f = std::decay_t<F>(std::forward<F>(f)),
                      ... args = std::decay_t<Args>(std::forward<Args>(args))]() mutable {
                  std::invoke(f, args...);
                })) {}
 
-  // Throws cohort::InvalidStateError when started before, std::system_error when the system refuses.
+  // Throws cohort::InvalidStateError when started before, std::system_error when the system
+  // refuses.
   void start();
   // Throws InvalidStateError when not started, or by the thread itself.
   void join();

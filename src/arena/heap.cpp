@@ -51,7 +51,7 @@ struct Heap::Slab {
   MemberId maker;
   std::atomic<std::uint32_t> listed;
   std::atomic<std::uint32_t> next;
-  std::atomic<std::int32_t> spare;   // free blocks; about, mended by a sweep
+  std::atomic<std::int32_t> spare;  // free blocks; about, mended by a sweep
   std::atomic<std::uint32_t> search_from;
 
   std::atomic<std::uint32_t>* words() {
@@ -178,8 +178,8 @@ void Heap::list_slab(std::uint32_t chunk) noexcept {
 }
 
 std::uint32_t Heap::claim_run(std::uint32_t count, MemberId taker) {
-  std::uint32_t hint = std::max(header_.search_from.load(std::memory_order_relaxed),
-                                header_.first_chunk);
+  std::uint32_t hint =
+      std::max(header_.search_from.load(std::memory_order_relaxed), header_.first_chunk);
   for (std::uint32_t start : {hint, header_.first_chunk}) {
     std::uint32_t at = start;
     bool passed_free = false;
@@ -216,9 +216,9 @@ bool Heap::claim_here(std::uint32_t first, std::uint32_t count, MemberId taker,
   }
   for (std::uint32_t i = 0; i < count; ++i) {
     auto seen = table_[first + i].load(std::memory_order_relaxed);
-    bool taken = is_free(seen) && table_[first + i].compare_exchange_strong(
-                                      seen, word(Kind::claimed, 0, taker.raw),
-                                      std::memory_order_acquire);
+    bool taken =
+        is_free(seen) && table_[first + i].compare_exchange_strong(
+                             seen, word(Kind::claimed, 0, taker.raw), std::memory_order_acquire);
     if (!taken) {
       for (std::uint32_t back = 0; back < i; ++back)
         table_[first + back].store(word(Kind::dirty, 0, 0), std::memory_order_release);
@@ -226,8 +226,7 @@ bool Heap::claim_here(std::uint32_t first, std::uint32_t count, MemberId taker,
       next = first + i + 1;
       return false;
     }
-    if (kind_of(seen) == Kind::dirty)
-      header_.dirty_chunks.fetch_sub(1, std::memory_order_relaxed);
+    if (kind_of(seen) == Kind::dirty) header_.dirty_chunks.fetch_sub(1, std::memory_order_relaxed);
   }
   return true;
 }
@@ -259,11 +258,13 @@ bool Heap::release(Offset block, Owner expected) noexcept {
 // May be done again from the start by another process: a chunk that was already given back, and
 // perhaps taken by somebody else, is no longer a body of this extent, and its pages are not ours.
 void Heap::finish_release(std::uint32_t chunk, std::uint32_t count) noexcept {
-  bool keep = header_.dirty_chunks.load(std::memory_order_relaxed) +
-                  static_cast<std::int32_t>(count) <= kMostDirtyChunks;
+  bool keep =
+      header_.dirty_chunks.load(std::memory_order_relaxed) + static_cast<std::int32_t>(count) <=
+      kMostDirtyChunks;
   std::uint64_t free_word = word(keep ? Kind::dirty : Kind::free, 0, 0);
   auto ours = [&](std::uint32_t i) {
-    return i == 0 || table_[chunk + i].load(std::memory_order_relaxed) == word(Kind::body, 0, chunk);
+    return i == 0 ||
+           table_[chunk + i].load(std::memory_order_relaxed) == word(Kind::body, 0, chunk);
   };
   for (std::uint32_t i = 0; i < count;) {
     std::uint32_t end = i;

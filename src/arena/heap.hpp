@@ -9,8 +9,8 @@
 // is kept that way, and else give them back to the system at once.
 #pragma once
 
-#include <atomic>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -27,11 +27,11 @@ inline constexpr unsigned kSizeClasses = 8;
 
 // The allocator's part of the arena's first chunks.
 struct HeapHeader {
-  std::uint32_t chunks;       // in the whole arena
-  std::uint32_t first_chunk;  // the first that may be taken
-  std::atomic<std::uint32_t> ever_used;     // no chunk from here on was ever taken
-  std::atomic<std::uint32_t> search_from;   // no free chunk is likely to lie below
-  std::atomic<std::int32_t> dirty_chunks;   // freed but not given back; about
+  std::uint32_t chunks;                    // in the whole arena
+  std::uint32_t first_chunk;               // the first that may be taken
+  std::atomic<std::uint32_t> ever_used;    // no chunk from here on was ever taken
+  std::atomic<std::uint32_t> search_from;  // no free chunk is likely to lie below
+  std::atomic<std::int32_t> dirty_chunks;  // freed but not given back; about
   struct SizeClass {
     std::atomic<std::uint32_t> first;   // all slabs of the size, linked
     std::atomic<std::uint32_t> likely;  // a slab that had a free block lately
@@ -46,7 +46,8 @@ class Heap {
   Heap(const os::Mapping& memory, HeapHeader& header, std::atomic<std::uint64_t>* table)
       : memory_(memory), header_(header), table_(table) {}
 
-  // A block of at least `bytes`, aligned to 64 bytes, its contents undefined. Throws ArenaExhausted.
+  // A block of at least `bytes`, aligned to 64 bytes, its contents undefined. Throws
+  // ArenaExhausted.
   Offset allocate(std::size_t bytes, MemberId taker);
   // Gives a block back that `expected`, a member by Hold::owned or Hold::finalizing, holds. Answers
   // false when that was not its owner: then nothing was done.

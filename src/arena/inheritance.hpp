@@ -15,7 +15,7 @@ struct Inheritance {
   int memory = -1;      // the arena's descriptor
   int front_door = -1;  // where the fork server takes requests
   MemberId self;
-  Offset request = 0;   // what to run
+  Offset request = 0;  // what to run
 
   std::string text() const;
   static std::optional<Inheritance> parse(std::string_view text);

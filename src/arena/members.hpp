@@ -35,19 +35,19 @@ enum class Readiness : std::uint32_t { not_yet, decoded, failed };
 struct alignas(64) MemberSlot {
   // Phase, generation << 8, parent << 28: one word, so that no kill leaves a slot that is nobody's.
   std::atomic<std::uint64_t> state;
-  std::atomic<std::int32_t> pid;     // stored by the kernel while the process is made
+  std::atomic<std::int32_t> pid;  // stored by the kernel while the process is made
   std::atomic<std::uint32_t> parent;
   std::atomic<std::uint32_t> flags;
   std::atomic<std::uint32_t> collected;  // set by the parent of a kCollected member
   // Who returns the blocks of this dead member | generation << 32.
   std::atomic<std::uint64_t> reaper;
-  std::atomic<std::uint32_t> farewells;  // generation << 2 | kSeenByParent | kReturned
+  std::atomic<std::uint32_t> farewells;      // generation << 2 | kSeenByParent | kReturned
   std::atomic<std::uint64_t> running_since;  // boot time, ns
   std::atomic<std::uint32_t> ended;          // futex: 1 once exit_code holds
   std::atomic<std::int32_t> exit_code;
-  std::atomic<std::uint32_t> watched;        // a janitor was told of it and polls its pidfd
-  std::atomic<std::uint32_t> relayed;        // somebody other than the parent reaps it
-  std::atomic<std::uint32_t> ready;          // futex: a Readiness
+  std::atomic<std::uint32_t> watched;  // a janitor was told of it and polls its pidfd
+  std::atomic<std::uint32_t> relayed;  // somebody other than the parent reaps it
+  std::atomic<std::uint32_t> ready;    // futex: a Readiness
   // Why it could not run its target: a parcel with an exception where `ready` says failed, else the
   // errno of the exec.
   std::atomic<std::uint64_t> failure;

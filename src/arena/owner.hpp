@@ -1,4 +1,5 @@
-// Who holds a block of the arena: one 32-bit word beside each block, changed by one compare-and-swap.
+// Who holds a block of the arena: one 32-bit word beside each block, changed by one
+// compare-and-swap.
 #pragma once
 
 #include <cstdint>

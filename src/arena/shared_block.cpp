@@ -34,7 +34,8 @@ bool anybody_holds(const SharedHeader& header) {
 
 // How many references are in the block, should it be a parcel; empty when it is none. The block may
 // pass to somebody else while this reads it: then the answer is stale, but never beyond the block.
-[[gnu::no_sanitize("thread")]] std::optional<std::uint32_t> references_in(Space& space, Offset block) {
+[[gnu::no_sanitize("thread")]] std::optional<std::uint32_t> references_in(Space& space,
+                                                                          Offset block) {
   std::size_t capacity = space.heap().capacity(block);
   if (capacity < sizeof(ParcelHeader)) return std::nullopt;
   const volatile auto& header = space.cell<ParcelHeader>(block);
@@ -200,9 +201,7 @@ void drop_from_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stam
   drop_parcel(space, parcel);
 }
 
-void drop_parcel(Space& space, Offset parcel) {
-  release_owned(space, parcel, space.self());
-}
+void drop_parcel(Space& space, Offset parcel) { release_owned(space, parcel, space.self()); }
 
 void return_blocks_of(Space& space, MemberId dead) {
   std::vector<Offset> owned;
@@ -245,8 +244,7 @@ void return_blocks_of(Space& space, MemberId dead) {
     if (in_parcels.contains(one.block)) continue;
     if (header_of(space, one.block).moves.load(std::memory_order_seq_cst) != one.moves) {
       release_if_unused(space, one.block);
-    } else if (space.heap().change_owner(one.block, one.owner,
-                                         Owner::finalizing(space.self()))) {
+    } else if (space.heap().change_owner(one.block, one.owner, Owner::finalizing(space.self()))) {
       finalize(space, one.block);
     }
   }

@@ -29,6 +29,7 @@ constexpr std::size_t kPage = 4096;
 constexpr std::size_t kReserve = std::size_t{64} << 30;
 constexpr std::size_t kLeastReserve = std::size_t{4} << 20;
 constexpr auto kLongestSleep = 100ms;
+constexpr std::chrono::milliseconds kLookAtJanitor = 1s;
 
 // Never destroyed: threads and handles may outlive main.
 std::atomic<Space*> the_space{nullptr};
@@ -237,7 +238,8 @@ bool Space::reclaim(MemberId id) {
     if (other && (other == self_ || !members_.is_dead(other))) return false;
   }
   if (!gone.reaper.compare_exchange_strong(reaper, generation | self_.raw)) return false;
-  if (members_.phase(id) != Phase::dead) return false;  // done meanwhile: this may be the next one's
+  if (members_.phase(id) != Phase::dead)
+    return false;        // done meanwhile: this may be the next one's
   settle_relations(id);  // once more: who buried it may have been killed at it
   os::step("space.reclaiming");
   return_blocks_of(*this, id);
@@ -275,7 +277,9 @@ void Space::bury_the_dead(bool only_unwatched) {
 void Space::look() {
   auto now = os::Clock::now().time_since_epoch().count();
   auto before = looked_at_.load(std::memory_order_relaxed);
-  auto pause = std::chrono::nanoseconds(kLongestSleep).count();
+  // Where a janitor is at work, it is enough to see now and then that it still is.
+  auto pause =
+      std::chrono::nanoseconds(janitor_expected() ? kLookAtJanitor : kLongestSleep).count();
   if (now - before < pause || !looked_at_.compare_exchange_strong(before, now)) return;
   MemberSlot& self = my_slot();
   MemberId parent = members_.parent(self_);

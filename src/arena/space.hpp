@@ -85,7 +85,8 @@ class Space {
   bool bury(MemberId id);
   // Returns what a dead member held to the arena. Answers false when somebody else is at it.
   bool reclaim(MemberId id);
-  // Buries every member found dead that no janitor watches. At most every 100 ms.
+  // Buries every member found dead that no janitor watches. At most every 100 ms, or every second
+  // beside a janitor.
   void look();
   // Buries and reclaims every member that is dead by now, or only those that no janitor watches.
   void bury_the_dead(bool only_unwatched = false);

@@ -76,8 +76,8 @@ class Preparation {
   bool done_ = false;
 };
 
-// In a child of fork(): a host that ignores SIGCHLD, or reaps whatever it finds, must not have made it
-// vanish before its creator holds it.
+// In a child of fork(): a host that ignores SIGCHLD, or reaps whatever it finds, must not have made
+// it vanish before its creator holds it.
 void await_pidfd(arena::MemberSlot& slot, pid_t creator) noexcept {
   for (;;) {
     std::uint32_t flags = slot.flags.load(std::memory_order_acquire);
@@ -189,10 +189,9 @@ std::shared_ptr<Child> Child::start(const Plan& plan) {
   finish_at_exit();
   reap_killed_servers();
   if (plan.method != StartMethod::fork && !runtime.initialized)
-    throw NotInitialized(
-        "starting a process by " + std::string(to_string(plan.method)) +
-        " needs `cohort::init(argc, argv);` as the first line of main (or choose "
-        "StartMethod::fork)");
+    throw NotInitialized("starting a process by " + std::string(to_string(plan.method)) +
+                         " needs `cohort::init(argc, argv);` as the first line of main (or choose "
+                         "StartMethod::fork)");
   // A copy of this process must not write it again, and no child's output shall come before ours.
   flush_streams();
   Preparation preparation(space, plan);
@@ -200,8 +199,7 @@ std::shared_ptr<Child> Child::start(const Plan& plan) {
   Made made = plan.method == StartMethod::fork ? fork_here(space, preparation, plan)
                                                : ask_server(space, preparation, plan, reports);
   preparation.done();
-  std::shared_ptr<Child> child(
-      new Child(plan.name, plan.daemon, plan.method, preparation.child()));
+  std::shared_ptr<Child> child(new Child(plan.name, plan.daemon, plan.method, preparation.child()));
   child->pid_ = made.pid;
   child->process_ = std::move(made.process);
   if (plan.method == StartMethod::fork) announce(child->member_);

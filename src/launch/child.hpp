@@ -28,8 +28,9 @@ struct Plan {
 
 class Child {
  public:
-  // Starts a process. Failures before the target runs are thrown here: NotInitialized, cohort::Error,
-  // std::system_error (EAGAIN: too many processes, EMFILE: no descriptors left), SerializationError.
+  // Starts a process. Failures before the target runs are thrown here: NotInitialized,
+  // cohort::Error, std::system_error (EAGAIN: too many processes, EMFILE: no descriptors left),
+  // SerializationError.
   static std::shared_ptr<Child> start(const Plan& plan);
   ~Child();
   Child(const Child&) = delete;

@@ -188,8 +188,13 @@ void run_inherited(MemberId self, const Plan& plan) noexcept {
   Identity identity;
   {
     Runtime& creator = Runtime::here();
-    identity = {plan.name,     plan.daemon, StartMethod::fork, creator.self.authkey,
-                space.my_slot().pid.load(), creator.self.name, space.self()};
+    identity = {plan.name,
+                plan.daemon,
+                StartMethod::fork,
+                creator.self.authkey,
+                space.my_slot().pid.load(),
+                creator.self.name,
+                space.self()};
   }
   space.become(self);
   if (!space.members().activate(self, ::getpid())) ::_exit(0);
@@ -199,9 +204,7 @@ void run_inherited(MemberId self, const Plan& plan) noexcept {
   os::unblock_all_signals();
   if (plan.daemon && !space.janitor_alive()) die_with(identity.parent_pid);
   announce_readiness(space, Readiness::decoded);
-  run_to_the_end(plan.name, [&] {
-    detail::with_trace([&] { plan.target->invoke(); });
-  });
+  run_to_the_end(plan.name, [&] { detail::with_trace([&] { plan.target->invoke(); }); });
 }
 
 }  // namespace cohort::launch

@@ -167,13 +167,13 @@ std::string published_path(std::uint64_t identity) {
 [[noreturn]] void missing(std::uint64_t identity, const std::string& path) {
   if (path.empty())
     throw Error(
-        "the function to run lies in a program or library that is not loaded in this process (build " +
+        "the function to run lies in a program or library that is not loaded in this process "
+        "(build " +
         std::to_string(identity) +
         "); a library opened after cohort::init must be opened in the fork server too: "
         "cohort::preload a function that does so");
-  const Module* other = find_module([&](const Module& module) {
-    return !module.path.empty() && canonical(module.path) == path;
-  });
+  const Module* other = find_module(
+      [&](const Module& module) { return !module.path.empty() && canonical(module.path) == path; });
   if (other)
     throw Error("the library " + path +
                 " was replaced by another build since the caller loaded it, so functions in it "
@@ -193,8 +193,8 @@ const Module* module_of(std::uint64_t identity) {
 
 CodeReference refer_to_code(const void* address) {
   auto place = reinterpret_cast<std::uintptr_t>(address);
-  const Module* module = find_module(
-      [&](const Module& one) { return one.begin <= place && place < one.end; });
+  const Module* module =
+      find_module([&](const Module& one) { return one.begin <= place && place < one.end; });
   if (!module) throw Error("a function to send to another process lies in no loaded module");
   publish(*module);
   return {module->identity, place - module->base};

@@ -18,8 +18,8 @@ void run_new_process_hooks() noexcept;
 // Waits for threads, runs the finalizers, ends the daemons and joins the other children.
 void finish_this_process() noexcept;
 
-// In a program's first process: at exit() run what belongs to it, then end the fork servers. May be called any
-// number of times; does nothing in a started child.
+// In a program's first process: at exit() run what belongs to it, then end the fork servers. May be
+// called any number of times; does nothing in a started child.
 void finish_at_exit() noexcept;
 
 }  // namespace cohort::launch

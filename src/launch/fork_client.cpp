@@ -29,8 +29,7 @@ int connect(Runtime& runtime) {
   if (runtime.connection) return runtime.connection.get();
   auto [ours, theirs] = os::socket_pair();
   int passed = theirs.get();
-  if (!os::send_record(runtime.front_door.get(), bytes_of(Question{}),
-                       std::span(&passed, 1)))
+  if (!os::send_record(runtime.front_door.get(), bytes_of(Question{}), std::span(&passed, 1)))
     throw Error(
         "the fork server and its standby are both gone (killed at the same moment): no more "
         "processes can be started by forkserver or spawn; start the program again");
@@ -52,9 +51,9 @@ std::optional<Reply> ask_once(Runtime& runtime, const Question& question) {
   os::Fd room = question.ask == Ask::start ? runtime.connection.duplicate() : os::Fd();
   bool sent = os::send_record(socket, bytes_of(question));
   room.reset();
-  auto received = sent ? os::receive_record(
-                             socket, std::as_writable_bytes(std::span(&reply.answer, 1)))
-                       : std::nullopt;
+  auto received =
+      sent ? os::receive_record(socket, std::as_writable_bytes(std::span(&reply.answer, 1)))
+           : std::nullopt;
   if (!received) {
     runtime.connection.reset();
     return std::nullopt;

@@ -44,7 +44,9 @@ constexpr std::size_t kDoor = 0;     // what an event is about: the front door,
 constexpr std::size_t kMembers = 1;  // kMembers + slot: a member's end,
 constexpr std::size_t kClients = kMembers + arena::kMaxMembers;  // kClients + fd: a question
 
-std::span<const std::byte> bytes_of(const auto& record) { return std::as_bytes(std::span(&record, 1)); }
+std::span<const std::byte> bytes_of(const auto& record) {
+  return std::as_bytes(std::span(&record, 1));
+}
 
 // The first descriptor number above every open one.
 int end_of_descriptors() {
@@ -239,8 +241,8 @@ void ForkServer::end_standby() {
 
 void ForkServer::answer_door() {
   Question question;
-  auto received = os::receive_record(inner_.get(), std::as_writable_bytes(std::span(&question, 1)),
-                                     false);
+  auto received =
+      os::receive_record(inner_.get(), std::as_writable_bytes(std::span(&question, 1)), false);
   if (!received || received->bytes != sizeof question) return;
   if (question.ask == Ask::watch) watch_everybody();
   if (question.ask != Ask::connect || received->fds.empty()) return;
@@ -340,7 +342,8 @@ Answer ForkServer::run_preload(const Question& question) {
     auto thunk = reinterpret_cast<detail::Thunk>(const_cast<void*>(detail::find_code(info.thunk)));
     thunk(reader, nothing);
   } catch (...) {
-    reply.failure = pack_exception(space_, MemberId{space_.members().slot(question.child).parent.load()});
+    reply.failure =
+        pack_exception(space_, MemberId{space_.members().slot(question.child).parent.load()});
     reply.error = ECANCELED;
   }
   flush_streams();
@@ -391,8 +394,8 @@ void ForkServer::watch(MemberId id, os::Pidfd process) {
   space_.members().slot(id).watched.store(1);
 }
 
-// Looks after everyone who is not watched yet: members that somebody else made, whose maker may have
-// been killed before it could tell; and what a janitor or a parent left when it was killed.
+// Looks after everyone who is not watched yet: members that somebody else made, whose maker may
+// have been killed before it could tell; and what a janitor or a parent left when it was killed.
 void ForkServer::watch_everybody() {
   for (std::uint32_t slot = 0; slot < space_.members().used(); ++slot) {
     MemberId id = space_.members().at(slot);

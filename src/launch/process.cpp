@@ -99,14 +99,15 @@ std::size_t cpu_count() {
   return quota ? std::min(cpus, quota) : cpus;
 }
 
-Process::Process(ProcessOptions options) : Process(std::move(options), std::unique_ptr<detail::Target>()) {}
+Process::Process(ProcessOptions options)
+    : Process(std::move(options), std::unique_ptr<detail::Target>()) {}
 
 Process::Process(ProcessOptions options, std::unique_ptr<detail::Target> target)
     : state_(std::make_unique<State>()) {
   Runtime& runtime = Runtime::here();
   bool only_forks = !target || !target->thunk();
-  StartMethod method = options.start_method.value_or(only_forks ? StartMethod::fork
-                                                                : get_start_method());
+  StartMethod method =
+      options.start_method.value_or(only_forks ? StartMethod::fork : get_start_method());
   if (only_forks && method != StartMethod::fork)
     throw Error(
         "Process::forked and classes derived from Process are always forked: leave start_method "

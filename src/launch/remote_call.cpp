@@ -113,7 +113,8 @@ bool RemoteCall::wait_until(std::optional<std::chrono::steady_clock::time_point>
   arena::Space& space = arena::Space::here();
   auto dead = [&] { return space.members().is_dead(state.child->member()); };
   auto message = state.ring.take_unless(dead, deadline);
-  if (!message && (dead() || state.child->exit_code())) message = state.ring.take(os::Clock::time_point{});
+  if (!message && (dead() || state.child->exit_code()))
+    message = state.ring.take(os::Clock::time_point{});
   if (message) {
     state.settle(std::move(*message));
     return true;

@@ -29,8 +29,8 @@ struct StartInfo {
 arena::Offset make_request(arena::Space& space, const StartInfo& info, const detail::Target& target,
                            arena::MemberId child);
 
-// Whether the code lies in a module that was loaded when `init` ran, so that every child of the fork
-// server has it.
+// Whether the code lies in a module that was loaded when `init` ran, so that every child of the
+// fork server has it.
 bool was_there_at_init(detail::CodeReference reference);
 void note_modules_at_init();
 

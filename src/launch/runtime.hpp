@@ -37,9 +37,9 @@ struct Runtime {
   std::optional<StartMethod> chosen_method;  // set_start_method
   int next_name = 1;
   std::vector<std::shared_ptr<Child>> children;
-  os::Fd front_door;    // where any member may ask the fork server for a connection
-  os::Fd connection;    // ours to the server; empty until asked for
-  std::mutex asking;    // one request at a time
+  os::Fd front_door;             // where any member may ask the fork server for a connection
+  os::Fd connection;             // ours to the server; empty until asked for
+  std::mutex asking;             // one request at a time
   std::vector<char*> arguments;  // of main, for programs run again
 
   StartMethod default_method() const {

@@ -1,4 +1,5 @@
-// The one door for system calls: EINTR is retried here, and a failure keeps the call's text and errno.
+// The one door for system calls: EINTR is retried here, and a failure keeps the call's text and
+// errno.
 #pragma once
 
 #include <cerrno>

@@ -11,9 +11,9 @@
 namespace cohort::os {
 
 struct CloneOptions {
-  bool sibling = false;                     // CLONE_PARENT: the child of our parent, not ours
+  bool sibling = false;                          // CLONE_PARENT: the child of our parent, not ours
   std::atomic<std::int32_t>* pid_out = nullptr;  // the kernel stores the child's pid here, in the
-                                            // caller's memory, before the call can be seen
+                                                 // caller's memory, before the call can be seen
   bool want_pidfd = true;
 };
 

@@ -10,7 +10,8 @@ namespace cohort::os {
 
 enum class FutexResult { woken, changed, timed_out, interrupted };
 
-// Sleeps while `word` holds `expected`, until woken or the deadline. May return early for no reason.
+// Sleeps while `word` holds `expected`, until woken or the deadline. May return early for no
+// reason.
 FutexResult futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
                        Deadline deadline) noexcept;
 // Wakes at most `count` sleepers; answers how many.

@@ -12,8 +12,8 @@
 namespace cohort::os {
 
 Fd make_memory_file(const char* label, std::size_t bytes) {
-  Fd file = Fd::clear_of_stdio(
-      must("memfd_create", [&] { return ::memfd_create(label, MFD_CLOEXEC); }));
+  Fd file =
+      Fd::clear_of_stdio(must("memfd_create", [&] { return ::memfd_create(label, MFD_CLOEXEC); }));
   must("ftruncate", [&] { return ::ftruncate(file.get(), static_cast<off_t>(bytes)); });
   return file;
 }

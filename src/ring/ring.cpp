@@ -36,8 +36,7 @@ void finalize_ring(Space& space, Offset block) {
 }
 
 namespace {
-const bool finalizer_set =
-    (arena::set_finalizer(arena::BlockKind::ring, finalize_ring), true);
+const bool finalizer_set = (arena::set_finalizer(arena::BlockKind::ring, finalize_ring), true);
 }  // namespace
 
 Message::Message(Message&& other) noexcept
@@ -79,8 +78,7 @@ Ring::Ring(std::size_t bytes) {
 
 // Where a record of `length` goes, skipping the rest of the ring when it does not fit before the
 // end; empty when the ring is too full.
-std::optional<std::uint64_t> Ring::room_at(RingCell& ring, std::uint64_t tail,
-                                           std::size_t length) {
+std::optional<std::uint64_t> Ring::room_at(RingCell& ring, std::uint64_t tail, std::size_t length) {
   std::size_t left = ring.capacity - (tail & (ring.capacity - 1));
   std::size_t skip = needed(length) > left ? left : 0;
   auto fits = [&] { return tail + skip + needed(length) - ring.seen_head <= ring.capacity; };
@@ -91,8 +89,7 @@ std::optional<std::uint64_t> Ring::room_at(RingCell& ring, std::uint64_t tail,
   return tail + skip;
 }
 
-void Ring::write(RingCell& ring, std::uint64_t place, Form form,
-                 std::span<const std::byte> bytes) {
+void Ring::write(RingCell& ring, std::uint64_t place, Form form, std::span<const std::byte> bytes) {
   std::byte* to = data(ring) + (place & (ring.capacity - 1));
   Record record{static_cast<std::uint32_t>(bytes.size()), form};
   std::memcpy(to, &record, sizeof record);

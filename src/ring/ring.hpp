@@ -47,7 +47,7 @@ class Message {
 
   std::vector<std::byte> copied_;
   arena::Offset parcel_ = 0;
-  std::uint32_t epoch_ = 0;                 // in a child that the host forked, the parcel is not ours
+  std::uint32_t epoch_ = 0;  // in a child that the host forked, the parcel is not ours
   std::vector<detail::BlockRef> referred_;  // what the parcel refers to
 };
 

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "arena/space.hpp"
+#include "cohort/detail/block_ref.hpp"
 #include "cohort/detail/memory_io.hpp"
 
 namespace cohort::schedule {
@@ -16,11 +18,12 @@ class ArenaWriter final : public detail::Writer {
   // Gives the block back unless it was taken.
   ~ArenaWriter();
 
+  // Held from here on: the handle that was written may be gone before it is sent.
   void attach(std::uint64_t block) override {
-    if (block) references_.push_back(block);
+    if (block) references_.push_back(detail::BlockRef::adopt(block));
   }
   // The blocks that handles written since the last call refer to.
-  std::vector<arena::Offset> take_references() { return std::exchange(references_, {}); }
+  std::vector<detail::BlockRef> take_references() { return std::exchange(references_, {}); }
 
   // Forgets what was written from `size` on.
   void truncate(std::size_t size) noexcept { cursor_ = begin_ + size; }
@@ -39,7 +42,7 @@ class ArenaWriter final : public detail::Writer {
   arena::Space& space_;
   arena::Offset block_ = 0;
   std::atomic<std::uint64_t>* published_ = nullptr;
-  std::vector<arena::Offset> references_;
+  std::vector<detail::BlockRef> references_;
 };
 
 }  // namespace cohort::schedule

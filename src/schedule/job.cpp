@@ -33,13 +33,6 @@ void for_each_record(arena::Space& space, const ResultChunk& chunk, Visit&& visi
 
 }  // namespace
 
-std::vector<detail::BlockRef> adopt_all(const std::vector<Offset>& blocks) {
-  std::vector<detail::BlockRef> handles;
-  handles.reserve(blocks.size());
-  for (Offset block : blocks) handles.push_back(detail::BlockRef::adopt(block));
-  return handles;
-}
-
 Job::Job(arena::Space& space, detail::TaskBody& body, const detail::TaskShape& asked,
          std::size_t workers, const JobOptions& options)
     : shape(asked),
@@ -50,7 +43,7 @@ Job::Job(arena::Space& space, detail::TaskBody& body, const detail::TaskShape& a
   alignas(64) std::array<std::byte, 256> small;
   ArenaWriter writer(space, small);
   body.encode_callable(writer);
-  handles_ = adopt_all(writer.take_references());
+  handles_ = writer.take_references();
   callable_bytes_ = static_cast<std::uint32_t>(writer.size());
   std::size_t items_at = aligned(callable_bytes_);
   std::size_t results_at = aligned(items_at + shape.item_bytes * shape.count);

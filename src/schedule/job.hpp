@@ -96,6 +96,4 @@ class Job {
   std::unordered_map<std::uint64_t, unsigned> deaths_;
 };
 
-std::vector<detail::BlockRef> adopt_all(const std::vector<Offset>& blocks);
-
 }  // namespace cohort::schedule

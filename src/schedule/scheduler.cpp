@@ -39,7 +39,7 @@ Scheduler::Scheduler(std::uint32_t workers, const detail::Target* initializer)
   initializer->encode(writer);
   head.initializer_bytes = writer.size();
   writer.write(&nothing, sizeof nothing);
-  initializer_handles_ = adopt_all(writer.take_references());
+  initializer_handles_ = writer.take_references();
   initializer_ = head.initializer_data = writer.take_block();
 }
 
@@ -167,7 +167,7 @@ void Scheduler::fill(std::uint32_t index, Job& job, std::uint64_t first, std::ui
     std::memcpy(writer.at(start), &size, sizeof size);
   }
   task.argument_bytes = writer.size();
-  out_[index].handles = adopt_all(writer.take_references());
+  out_[index].handles = writer.take_references();
   out_[index].arguments = task.arguments = writer.take_block();
 }
 

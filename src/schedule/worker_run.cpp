@@ -44,9 +44,10 @@ void WorkerRun::close(ResultRecord::Kind kind) {
   std::size_t bytes = writer_.size() - written_ - sizeof(ResultRecord);
   writer_.pad_to(8);
   auto references = writer_.take_references();
-  for (arena::Offset block : references) {
+  for (auto& handle : references) {
+    arena::Offset block = handle.offset();
     writer_.write(&block, sizeof block);
-    held_.push_back(detail::BlockRef::adopt(block));
+    held_.push_back(std::move(handle));
   }
   ResultRecord record{item_, bytes, kind, static_cast<std::uint32_t>(references.size())};
   std::memcpy(writer_.at(written_), &record, sizeof record);

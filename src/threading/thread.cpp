@@ -1,5 +1,3 @@
-#include "cohort/threading.hpp"
-
 #include <unistd.h>
 
 #include <atomic>
@@ -11,6 +9,7 @@
 #include <thread>
 
 #include "cohort/error.hpp"
+#include "cohort/threading.hpp"
 #include "launch/exception_parcel.hpp"
 #include "launch/finish.hpp"
 #include "launch/throw_trace.hpp"

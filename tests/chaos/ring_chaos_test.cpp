@@ -383,9 +383,10 @@ TEST_P(StoppedMember, OutsideTheLocksFreezesNobody) {
     put_one(ring, true, 1);
     for (;;) ring.take();
   });
-  // Where it stops while it sleeps for a message, one must come.
+  // Where it stops when it is woken, a message must come while it sleeps.
   ASSERT_TRUE(eventually([&] {
-    if (stopped->load() == 0) ring.put(message_of({0, 2}), kNow);
+    bool sleeps = space.members().slot(victim.id()).waits[0].load() != 0;
+    if (sleeps && ring.empty()) ring.put(message_of({0, 2}), kNow);
     return stopped->load() == 1;
   }));
   take_all(ring);

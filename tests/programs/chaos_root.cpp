@@ -65,8 +65,8 @@ int main(int argc, char** argv) {
   cohort::init(argc, argv);
   Cells cells(1);
   auto all = start_some(cells, true);
-  auto call = Process({.daemon = true}, sleep_in_the_family, cells);
-  call.start();
+  auto late = Process({.daemon = true}, sleep_in_the_family, cells);
+  late.start();
   say('r');
   for (;;) ::pause();
 }

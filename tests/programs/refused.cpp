@@ -109,7 +109,7 @@ int main(int argc, char** argv) try {
   std::string how = argv[1];
   StartMethod method = test::method_of(argv[2]);
   // A process run again by spawn has the filter of its starter.
-  bool first = ::prctl(PR_GET_SECCOMP) == 0 && !std::getenv("COHORT_INHERITANCE");
+  bool first = ::prctl(PR_GET_SECCOMP) == 0;
   if (first) {
     if (how == "clone3-enosys-before") refuse({SYS_clone3}, ENOSYS);
     if (how == "clone3-eperm-before") refuse({SYS_clone3}, EPERM);

@@ -189,7 +189,9 @@ class WithFields : public std::runtime_error {
  public:
   WithFields() : std::runtime_error("") {}
   WithFields(int number, std::string where)
-      : std::runtime_error("code " + std::to_string(number)), code(number), place(std::move(where)) {}
+      : std::runtime_error("code " + std::to_string(number)),
+        code(number),
+        place(std::move(where)) {}
   template <class Archive>
   void serialize(Archive& ar) {
     ar(code, place);

@@ -44,7 +44,7 @@ __extension__ typedef unsigned __int128 Uint128;
 
 template <class T>
 concept Scalar = std::is_arithmetic_v<T> || std::is_enum_v<T> || std::same_as<T, Int128> ||
-                 std::same_as<T, Uint128>;
+    std::same_as<T, Uint128>;
 template <class T>
 concept Restorable = std::is_constructible_v<T, Restore, InArchive&>;
 template <class T>

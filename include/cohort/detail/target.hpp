@@ -54,21 +54,22 @@ void preload(Target& target);
 
 template <class F>
 inline constexpr bool is_function_pointer =
-    std::is_pointer_v<F> && std::is_function_v<std::remove_pointer_t<F>>;
+    std::is_pointer_v<F>&& std::is_function_v<std::remove_pointer_t<F>>;
 template <class F>
 concept Stateless = std::is_class_v<F> && std::is_empty_v<F> &&
-                    std::is_default_constructible_v<F> && std::is_trivially_copyable_v<F>;
+    std::is_default_constructible_v<F> && std::is_trivially_copyable_v<F>;
 
 // Whether a callable may be sent to a process that is not forked from here at this moment.
 template <class F>
-concept SendableCallable = is_function_pointer<F> || std::is_member_pointer_v<F> || Stateless<F> ||
-                           Serializable<F>;
+concept SendableCallable =
+    is_function_pointer<F> || std::is_member_pointer_v<F> || Stateless<F> || Serializable<F>;
 
 // A callable in a form that serializes.
 template <class F>
 class Callable {
  public:
-  Callable() requires std::is_default_constructible_v<F> = default;
+  Callable() requires std::is_default_constructible_v<F>
+  = default;
   Callable(F f) : f_(std::move(f)) {}
   operator F&() { return f_; }
 
@@ -189,11 +190,12 @@ consteval void check_callable() {
 }
 template <class A>
 consteval void check_argument() {
-  static_assert(Serializable<A>,
-                "this argument cannot cross to another process: its type is not serializable. Give "
-                "it `template <class Archive> void serialize(Archive& ar) { ar(a, b); }`, make it a "
-                "plain aggregate of serializable fields, or choose cohort::Process::forked and "
-                "capture it");
+  static_assert(
+      Serializable<A>,
+      "this argument cannot cross to another process: its type is not serializable. Give "
+      "it `template <class Archive> void serialize(Archive& ar) { ar(a, b); }`, make it a "
+      "plain aggregate of serializable fields, or choose cohort::Process::forked and "
+      "capture it");
 }
 template <class F, class... Args>
 consteval void check_invocable() {
