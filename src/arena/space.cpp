@@ -33,6 +33,7 @@ constexpr std::chrono::milliseconds kLookAtJanitor = 1s;
 
 // Never destroyed: threads and handles may outlive main.
 std::atomic<Space*> the_space{nullptr};
+Space* left_behind = nullptr;  // the family's that the host forked us from
 std::atomic<std::uint32_t> the_epoch{0};
 std::mutex founding;
 
@@ -42,7 +43,7 @@ constexpr std::size_t aligned(std::size_t bytes) { return (bytes + kPage - 1) / 
 void after_foreign_fork() {
   if (!launch_fork_in_progress()) {
     the_epoch.fetch_add(1);
-    the_space.store(nullptr);
+    left_behind = the_space.exchange(nullptr);
   }
 }
 

@@ -3,6 +3,8 @@
 #include <signal.h>
 
 #include <atomic>
+#include <condition_variable>
+#include <mutex>
 
 #include "arena/space.hpp"
 #include "cohort/detail/remote_exception.hpp"
@@ -51,13 +53,19 @@ struct RemoteCall::State {
   ring::Ring ring;
   std::shared_ptr<launch::Child> child;
   std::string task;
-  std::timed_mutex collecting;  // one thread at a time takes the message
+  // One thread at a time takes the message. (No timed_mutex: its waits by the steady clock are
+  // unknown to ThreadSanitizer.)
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool collecting = false;
   std::mutex reading;
   std::atomic<bool> ended{false};
   std::atomic<bool> cancelled{false};
   std::optional<ring::Message> result;
   std::exception_ptr error;
 
+  bool begin_collecting(os::Deadline deadline);
+  void end_collecting();
   void settle(ring::Message message);
   void settle_death(int exitcode);
 };
@@ -99,15 +107,33 @@ void RemoteCall::State::settle_death(int exitcode) {
   ended.store(true, std::memory_order_release);
 }
 
+// Answers false when the deadline passed while another thread was at it.
+bool RemoteCall::State::begin_collecting(os::Deadline deadline) {
+  std::unique_lock guard(mutex);
+  auto free = [&] { return !collecting; };
+  if (!deadline) {
+    changed.wait(guard, free);
+  } else if (!changed.wait_until(guard, *deadline, free)) {
+    return false;
+  }
+  collecting = true;
+  return true;
+}
+
+void RemoteCall::State::end_collecting() {
+  std::lock_guard guard(mutex);
+  collecting = false;
+  changed.notify_one();
+}
+
 bool RemoteCall::wait_until(std::optional<std::chrono::steady_clock::time_point> deadline) {
   State& state = *state_;
   if (state.ended.load(std::memory_order_acquire)) return true;
-  std::unique_lock guard(state.collecting, std::defer_lock);
-  if (!deadline) {
-    guard.lock();
-  } else if (!guard.try_lock_until(*deadline)) {
-    return false;
-  }
+  if (!state.begin_collecting(deadline)) return false;
+  struct Collecting {
+    State& state;
+    ~Collecting() { state.end_collecting(); }
+  } guard{state};
   if (state.ended.load(std::memory_order_acquire)) return true;
   // A burial wakes this wait, so a death is seen at once.
   arena::Space& space = arena::Space::here();

@@ -20,6 +20,7 @@ std::string random_bytes() {
 struct Current {
   Runtime* runtime = nullptr;
   std::uint32_t epoch = 0;
+  const Current* before = nullptr;  // of the family that the host forked us from
 };
 
 std::mutex making;
@@ -37,7 +38,7 @@ Runtime& Runtime::here() {
   if (seen && seen->epoch == arena::Space::epoch()) return *seen->runtime;
   auto* made = new Runtime;  // never destroyed: threads may outlive main
   made->self.authkey = random_bytes();
-  current.store(new Current{made, arena::Space::epoch()}, std::memory_order_release);
+  current.store(new Current{made, arena::Space::epoch(), seen}, std::memory_order_release);
   return *made;
 }
 

@@ -150,8 +150,19 @@ void strand(Cells cells) {
   pause_for_ever();
 }
 
+// Whether everything that dead members held was given back.
+bool all_returned() {
+  Space& space = Space::here();
+  for (std::uint32_t index = 0; index < space.members().used(); ++index) {
+    MemberId id = space.members().at(index);
+    if (id && space.members().phase(id) == cohort::arena::Phase::dead) return false;
+  }
+  return true;
+}
+
 TEST_P(Janitor, GivesBackWhatAKilledMemberHeldAlone) {
   Cells cells(1);
+  ASSERT_TRUE(eventually(all_returned));
   std::size_t before = space.heap().blocks_held();
   Process process(options(), strand, cells);
   process.start();
