@@ -3,6 +3,8 @@
 #include <stdio_ext.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -40,10 +42,19 @@ void flush_unless_locked(std::FILE* stream) noexcept {
   ::funlockfile(stream);
 }
 
+// The buffers that the standard streams had when the fork server rehearsed, where they were
+// stdio's: known without a look at their types, which would cost each child page faults.
+std::array<const std::streambuf*, 3> plain_buffers{};
+
+bool is_stdio(const std::streambuf* buffer) {
+  return typeid(*buffer) == typeid(__gnu_cxx::stdio_sync_filebuf<char>);
+}
+
 void flush_unless_stdio(std::ostream& stream) noexcept {
   // A stream over stdio buffers nothing itself, and its flush would wait for the stdio lock.
   const std::streambuf* buffer = stream.rdbuf();
-  if (!buffer || typeid(*buffer) == typeid(__gnu_cxx::stdio_sync_filebuf<char>)) return;
+  if (std::find(plain_buffers.begin(), plain_buffers.end(), buffer) != plain_buffers.end()) return;
+  if (!buffer || is_stdio(buffer)) return;
   try {
     stream.flush();
   } catch (...) {
@@ -142,6 +153,11 @@ void rehearse_child() noexcept {
     read();
     shed_inheritance(Runtime::here(), Runtime::here().self);
     finish_this_process();
+    std::size_t known = 0;
+    for (std::ostream* stream : {&std::cout, &std::cerr, &std::clog}) {
+      const std::streambuf* buffer = stream->rdbuf();
+      if (buffer && is_stdio(buffer)) plain_buffers[known++] = buffer;
+    }
     flush_streams();
   } catch (const std::exception&) {
     // Children are then as slow as without.
@@ -152,7 +168,9 @@ void run_request(MemberId self, Offset request) noexcept {
   Space& space = Space::here();
   space.become(self);
   os::step("child.begun");
-  if (!space.members().activate(self, ::getpid())) ::_exit(0);
+  // The kernel told the slot who we are.
+  pid_t pid = space.my_slot().pid.load();
+  if (!space.members().activate(self, pid ? pid : ::getpid())) ::_exit(0);
   os::step("child.activated");
   MemberId asker = space.members().parent(self);
   Runtime& runtime = Runtime::here();
@@ -161,7 +179,6 @@ void run_request(MemberId self, Offset request) noexcept {
   RequestRead read(space, request);
   HandleReader reader(arena::payload_of(space, request));
   StartInfo info;
-  info.name = space.my_slot().name;
   auto body = [&] {
     try {
       info = detail::decode<StartInfo>(reader);
@@ -174,6 +191,7 @@ void run_request(MemberId self, Offset request) noexcept {
           reinterpret_cast<detail::Thunk>(const_cast<void*>(detail::find_code(info.thunk)));
       detail::with_trace([&] { thunk(reader, read); });
     } catch (...) {
+      if (info.name.empty()) info.name = space.my_slot().name;
       if (read.done() || !info.reports) throw;
       space.my_slot().failure.store(pack_exception(space, asker));
       announce_readiness(space, Readiness::failed);

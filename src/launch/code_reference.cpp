@@ -86,6 +86,7 @@ struct Modules {
 };
 
 std::atomic<const Modules*> known_modules{nullptr};
+std::atomic<const Module*> the_program{nullptr};  // the one module that is never unloaded
 
 bool up_to_date(const Modules& modules) {
   struct Counts {
@@ -117,6 +118,9 @@ const std::vector<Module>& loaded_modules() {
       },
       fresh);
   known_modules.store(fresh, std::memory_order_release);
+  // It comes first, and has no name.
+  if (!fresh->all.empty() && fresh->all.front().path.empty())
+    the_program.store(&fresh->all.front(), std::memory_order_release);
   return fresh->all;
 }
 
@@ -201,7 +205,8 @@ CodeReference refer_to_code(const void* address) {
 }
 
 const void* find_code(CodeReference reference) {
-  const Module* module = module_of(reference.module);
+  const Module* module = the_program.load(std::memory_order_acquire);
+  if (!module || module->identity != reference.module) module = module_of(reference.module);
   if (!module) {
     std::string path = published_path(reference.module);
     if (!path.empty() && ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr)

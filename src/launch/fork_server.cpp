@@ -305,8 +305,9 @@ Answer ForkServer::make_child(const Question& question, os::Pidfd& made) {
 }
 
 void ForkServer::become_child(const Question& question) {
-  ::prctl(PR_SET_NAME, program_invocation_short_name);
-  ::setrlimit(RLIMIT_NOFILE, &inherited_limit_);
+  // By system call, as all that is to be fast here: a page of libc's code costs a child a fault.
+  ::syscall(SYS_prctl, PR_SET_NAME, program_invocation_short_name, 0, 0, 0);
+  ::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &inherited_limit_, nullptr);
   ::syscall(SYS_close_range, own_from_, ~0U, 0);
   // Their numbers are gone: the objects must not close what takes them next.
   events_.release();
