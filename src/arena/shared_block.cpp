@@ -34,8 +34,8 @@ bool anybody_holds(const SharedHeader& header) {
 
 // How many references are in the block, should it be a parcel; empty when it is none. The block may
 // pass to somebody else while this reads it: then the answer is stale, but never beyond the block.
-[[gnu::no_sanitize("thread")]] std::optional<std::uint32_t> references_in(Space& space,
-                                                                          Offset block) {
+__attribute__((no_sanitize("thread"))) std::optional<std::uint32_t> references_in(Space& space,
+                                                                                  Offset block) {
   std::size_t capacity = space.heap().capacity(block);
   if (capacity < sizeof(ParcelHeader)) return std::nullopt;
   const volatile auto& header = space.cell<ParcelHeader>(block);
@@ -46,7 +46,8 @@ bool anybody_holds(const SharedHeader& header) {
 }
 
 template <class Visit>
-[[gnu::no_sanitize("thread")]] void visit_references(Space& space, Offset block, Visit&& visit) {
+__attribute__((no_sanitize("thread"))) void visit_references(Space& space, Offset block,
+                                                             Visit&& visit) {
   std::uint32_t count = references_in(space, block).value_or(0);
   const Offset* blocks = first_reference(space, block);
   // Acquiring, so that a caller's second look at the owner comes after these.
