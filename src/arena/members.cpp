@@ -108,6 +108,11 @@ bool Members::is_dead(MemberId id) const noexcept {
   return now != Phase::starting && now != Phase::running;
 }
 
+std::int32_t Members::pid_of_dead(MemberId id) const noexcept {
+  const auto pid = slot(id).pid.load(std::memory_order_relaxed);
+  return phase(id) == Phase::free ? 0 : pid;
+}
+
 MemberId Members::at(std::uint32_t index) const noexcept {
   auto seen = slots_[index].state.load(std::memory_order_acquire);
   return phase_of(seen) == Phase::free ? MemberId{} : MemberId::of(index, generation_of(seen));

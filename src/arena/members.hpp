@@ -91,6 +91,8 @@ class Members {
   bool process_gone(MemberId id) const;
 
   void record_exit(MemberId id, int code) noexcept;
+  // The pid of a member that is dead, for messages; 0 when its slot has passed on.
+  std::int32_t pid_of_dead(MemberId id) const noexcept;
 
  private:
   void farewell(MemberId id, std::uint32_t bit) noexcept;

@@ -15,6 +15,7 @@ namespace {
 constexpr std::uint64_t kParcelMagic = 0x6c65'6372'6170'2a2a;
 
 std::array<Finalizer, static_cast<std::size_t>(BlockKind::count)> finalizers{};
+std::array<Repair, static_cast<std::size_t>(Purpose::count)> repairs{};
 
 SharedHeader& header_of(Space& space, Offset block) { return space.cell<SharedHeader>(block); }
 
@@ -36,8 +37,8 @@ bool anybody_holds(const SharedHeader& header) {
 // pass to somebody else while this reads it: then the answer is stale, but never beyond the block.
 __attribute__((no_sanitize("thread"))) std::optional<std::uint32_t> references_in(Space& space,
                                                                                   Offset block) {
+  if (space.heap().purpose(block) != Purpose::message) return std::nullopt;
   std::size_t capacity = space.heap().capacity(block);
-  if (capacity < sizeof(ParcelHeader)) return std::nullopt;
   const volatile auto& header = space.cell<ParcelHeader>(block);
   std::uint32_t references = header.references;
   std::size_t room = (capacity - sizeof(ParcelHeader)) / sizeof(Offset);
@@ -68,7 +69,7 @@ bool any_parcel_refers_to(Space& space, SharedHeader& header, Offset block) {
   if (likely == 0) return false;  // none ever did
   if (parcel_refers_to(space, likely, block)) return true;
   bool found = false;
-  space.heap().for_each_block([&](Offset candidate, Owner owner) {
+  space.heap().for_each_block(Purpose::message, [&](Offset candidate, Owner owner) {
     if (!found && owner.is(Hold::transit)) found = parcel_refers_to(space, candidate, block);
   });
   return found;
@@ -105,13 +106,16 @@ void release_owned(Space& space, Offset block, MemberId dead) {
 
 }  // namespace
 
+void set_repair(Purpose purpose, Repair repair) noexcept {
+  repairs[static_cast<std::size_t>(purpose)] = repair;
+}
+
 void set_finalizer(BlockKind kind, Finalizer finalizer) noexcept {
   finalizers[static_cast<std::size_t>(kind)] = finalizer;
 }
 
 Offset make_shared_block(Space& space, std::size_t bytes, BlockKind kind) {
-  Offset block = space.allocate(sizeof(SharedHeader) + bytes);
-  std::memset(space.at(block), 0, sizeof(SharedHeader) + bytes);
+  Offset block = space.heap().allocate_zeroed(sizeof(SharedHeader) + bytes, space.self());
   SharedHeader& header = header_of(space, block);
   header.kind = kind;
   header.bytes = bytes;
@@ -154,7 +158,8 @@ void release_if_unused(Space& space, Offset block) {
 }
 
 Offset make_parcel(Space& space, std::span<const Offset> blocks, std::size_t payload_bytes) {
-  Offset parcel = space.allocate(sizeof(ParcelHeader) + blocks.size_bytes() + payload_bytes);
+  Offset parcel = space.heap().allocate(sizeof(ParcelHeader) + blocks.size_bytes() + payload_bytes,
+                                        space.self(), Purpose::message);
   auto& header = space.cell<ParcelHeader>(parcel);
   header.references = static_cast<std::uint32_t>(blocks.size());
   header.bytes = payload_bytes;
@@ -204,7 +209,21 @@ void drop_from_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stam
 
 void drop_parcel(Space& space, Offset parcel) { release_owned(space, parcel, space.self()); }
 
+namespace {
+void repair_blocks_of(Space& space, MemberId dead) {
+  for (std::size_t i = 0; i < repairs.size(); ++i) {
+    if (!repairs[i]) continue;
+    std::vector<Offset> owned;
+    space.heap().for_each_block(static_cast<Purpose>(i), [&](Offset block, Owner owner) {
+      if (owner == Owner::member(dead)) owned.push_back(block);
+    });
+    for (Offset block : owned) repairs[i](space, block, dead);
+  }
+}
+}  // namespace
+
 void return_blocks_of(Space& space, MemberId dead) {
+  repair_blocks_of(space, dead);
   std::vector<Offset> owned;
   std::vector<Offset> finalizing;
   // Shared blocks that no member holds now: what the dead one was the last to hold, and what others
@@ -237,7 +256,7 @@ void return_blocks_of(Space& space, MemberId dead) {
   // One look at all parcels, as in_use() has one for each block. A block that is in one now, after
   // the dead member's mark is gone, is judged by whoever takes that parcel.
   std::unordered_set<Offset> in_parcels;
-  space.heap().for_each_block([&](Offset block, Owner owner) {
+  space.heap().for_each_block(Purpose::message, [&](Offset block, Owner owner) {
     if (owner.is(Hold::transit))
       visit_references(space, block, [&](Offset one) { in_parcels.insert(one); });
   });

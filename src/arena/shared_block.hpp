@@ -14,6 +14,7 @@
 #include <functional>
 #include <span>
 
+#include "arena/heap.hpp"
 #include "arena/owner.hpp"
 
 namespace cohort::arena {
@@ -21,7 +22,7 @@ namespace cohort::arena {
 class Space;
 
 // What is in a shared block, so that anybody can release what it refers to.
-enum class BlockKind : std::uint32_t { plain, ring, scheduler, count };
+enum class BlockKind : std::uint32_t { plain, ring, scheduler, heap, name, count };
 
 struct alignas(64) SharedHeader {
   std::array<std::atomic<std::uint64_t>, kMaxMembers / 64> members;
@@ -35,6 +36,11 @@ struct alignas(64) SharedHeader {
 // first one is killed in the middle, so it must be safe to repeat.
 using Finalizer = void (*)(Space&, Offset block);
 void set_finalizer(BlockKind kind, Finalizer finalizer) noexcept;
+
+// What to do for a dead member with a block of this purpose that it owned, before anything else
+// that it held is returned. Gives the block back itself. May be run again, as a Finalizer.
+using Repair = void (*)(Space&, Offset block, MemberId dead);
+void set_repair(Purpose purpose, Repair repair) noexcept;
 
 // A new shared block of zeroes, held by this member. Throws when the arena is exhausted.
 Offset make_shared_block(Space& space, std::size_t bytes, BlockKind kind);

@@ -23,7 +23,7 @@ void ArenaWriter::pad_to(std::size_t multiple) {
 void ArenaWriter::grow(std::size_t at_least) {
   std::size_t used = size();
   std::size_t wanted = std::max(used + at_least, 2 * static_cast<std::size_t>(end_ - begin_));
-  arena::Offset fresh = space_.allocate(wanted);
+  arena::Offset fresh = space_.heap().allocate(wanted, space_.self(), arena::Purpose::message);
   std::byte* to = space_.at(fresh);
   if (used) std::memcpy(to, begin_, used);
   arena::Offset old = std::exchange(block_, fresh);

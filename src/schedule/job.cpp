@@ -51,7 +51,7 @@ Job::Job(arena::Space& space, detail::TaskBody& body, const detail::TaskShape& a
   bool array = shape.result_bytes != 0 && shape.count > 1;
   std::size_t whole = results_at + (array ? shape.result_bytes * shape.count : 0);
   if (whole == 0) return;
-  memory_ = space.allocate(whole);
+  memory_ = space.heap().allocate(whole, space.self(), arena::Purpose::message);
   if (callable_bytes_) std::memcpy(space.at(memory_), writer.at(0), callable_bytes_);
   items_ = memory_ + items_at;
   if (array) results_ = memory_ + results_at;
