@@ -112,7 +112,14 @@ class BrokenBarrier : public Error {
 class LockOwnerDied : public Error {
  public:
   LockOwnerDied()
-      : Error("the process that held this lock died: repair the data, then call recover()") {}
+      : Error("the process that held this lock died: call recover(), then repair the data") {}
+  using Error::Error;
+};
+
+// The wait would never end: this thread holds the lock, or one that its holder waits for.
+class DeadlockError : public Error {
+ public:
+  DeadlockError() : Error("this wait would never end") {}
   using Error::Error;
 };
 

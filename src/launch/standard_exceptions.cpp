@@ -116,8 +116,8 @@ void add_standard() {
 void add_ours() {
   add_with_message<Error, TimeoutError, BrokenPool, CancelledError, InvalidStateError, EndOfFile,
                    BufferTooShort, AuthenticationError, QueueEmpty, QueueFull, QueueShutDown,
-                   BrokenBarrier, LockOwnerDied, NotInitialized, SerializationError, ProcessError,
-                   KeyError, IndexError, KeyboardInterrupt>();
+                   BrokenBarrier, LockOwnerDied, DeadlockError, NotInitialized, SerializationError,
+                   ProcessError, KeyError, IndexError, KeyboardInterrupt>();
   add_exception_as<WorkerDied>(
       [](Writer& w, const WorkerDied& error) { encode(w, error.death()); },
       [](Reader& r, const RemoteInfo&) { return WorkerDied(decode<WorkerDeath>(r)); });

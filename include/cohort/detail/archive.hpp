@@ -9,6 +9,7 @@
 #include <cereal/cereal.hpp>
 #include <cereal/types/memory.hpp>
 #include <cohort/detail/memory_io.hpp>
+#include <cohort/detail/restore.hpp>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -23,10 +24,6 @@ namespace cohort::detail {
 
 class Encoder;
 class Decoder;
-
-// Passed to the constructor `T(Restore, InArchive&)` of types, cohort's handles above all, that are
-// made from a message directly instead of being default-constructed and then loaded into.
-struct Restore {};
 
 template <class T>
 inline constexpr char type_tag = 0;  // its address identifies T inside one process

@@ -1,0 +1,28 @@
+// Limits of waits as points of the monotonic clock.
+#pragma once
+
+#include <chrono>
+#include <optional>
+
+namespace cohort::detail {
+
+using Deadline = std::optional<std::chrono::steady_clock::time_point>;  // none: wait for ever
+
+// Now + limit. A limit beyond what the clock can tell is no limit; a negative one has passed.
+template <class Rep, class Period>
+Deadline deadline_after(std::chrono::duration<Rep, Period> limit) {
+  using Clock = std::chrono::steady_clock;
+  using Seconds = std::chrono::duration<long double>;
+  const auto now = Clock::now();
+  if (!(limit > limit.zero())) return now;
+  if (Seconds(limit) >= Seconds(Clock::time_point::max() - now)) return std::nullopt;
+  return now + std::chrono::ceil<Clock::duration>(limit);
+}
+
+// The same point of time on the monotonic clock, by what both clocks say now.
+template <class Clock, class Duration>
+Deadline deadline_at(std::chrono::time_point<Clock, Duration> when) {
+  return deadline_after(when - Clock::now());
+}
+
+}  // namespace cohort::detail
