@@ -60,7 +60,12 @@ Cloned clone_process(const CloneOptions& options) {
   }
   long pid = ::syscall(SYS_clone3, &args, sizeof args);
   if (pid == 0) {
-    if (robust) ::syscall(SYS_set_robust_list, robust, robust_bytes);
+    if (robust) {
+      // As fork() does: what the parent's thread holds is not this one's.
+      robust->list.next = &robust->list;
+      robust->list_op_pending = nullptr;
+      ::syscall(SYS_set_robust_list, robust, robust_bytes);
+    }
     result.pid = 0;
     return result;
   }

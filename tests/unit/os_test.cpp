@@ -203,6 +203,30 @@ TEST_F(Processes, MadeByCloneAreReapedWithTheirExitCodes) {
   }
 }
 
+TEST_F(Processes, MadeByCloneHoldNoneOfTheirCreatorsRobustMutexes) {
+  struct Pair {
+    pthread_mutex_t first, second;
+  };
+  test::Shared<Pair> mutexes;
+  pthread_mutexattr_t kind;
+  pthread_mutexattr_init(&kind);
+  pthread_mutexattr_setpshared(&kind, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&kind, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(&mutexes->first, &kind);
+  pthread_mutex_init(&mutexes->second, &kind);
+  ASSERT_EQ(pthread_mutex_lock(&mutexes->first), 0);
+  std::array<std::byte, sizeof(pthread_mutex_t)> before{};
+  std::memcpy(before.data(), &mutexes->first, before.size());
+  Cloned child = clone_running([&] { return pthread_mutex_lock(&mutexes->second); });
+  Pidfd process(std::move(child.pidfd));
+  EXPECT_EQ(reap_at_end(process), 0);
+  // Linked into the child's own list, it would name the child's other mutex now.
+  EXPECT_EQ(std::memcmp(before.data(), &mutexes->first, before.size()), 0);
+  EXPECT_EQ(pthread_mutex_lock(&mutexes->second), EOWNERDEAD);
+  EXPECT_EQ(pthread_mutex_unlock(&mutexes->second), 0);
+  EXPECT_EQ(pthread_mutex_unlock(&mutexes->first), 0);
+}
+
 TEST_F(Processes, MadeByCloneAreUnseenByThePlainWaitsOfTheHost) {
   auto [readable, writable] = make_pipe();
   Cloned child = clone_running([&, fd = readable.get()] {
