@@ -1,6 +1,5 @@
 #include "arena/block_refs.hpp"
 
-#include <atomic>
 #include <memory>
 #include <unordered_map>
 
@@ -12,13 +11,6 @@ namespace cohort::detail {
 
 using arena::Offset;
 using arena::Space;
-
-struct BlockRef::Local {
-  std::atomic<long> count{1};
-  Offset block = 0;
-  std::uint32_t epoch = 0;
-  std::byte* data = nullptr;
-};
 
 namespace {
 
@@ -76,30 +68,28 @@ BlockRef::~BlockRef() {
 BlockRef BlockRef::adopt(std::uint64_t offset) {
   Space& space = Space::here();
   std::lock_guard guard(registry().mutex);
-  auto [place, fresh] = registry().locals.try_emplace(offset, nullptr);
-  if (!fresh) {
-    auto* local = static_cast<Local*>(place->second);
+  auto& locals = registry().locals;
+  if (auto known = locals.find(offset); known != locals.end()) {
+    auto* local = static_cast<Local*>(known->second);
     local->count.fetch_add(1, std::memory_order_relaxed);
     return BlockRef(local);
   }
-  arena::hold(space, offset, space.self());
-  auto* local = new Local;
+  auto local = std::make_unique<Local>();
   local->block = offset;
   local->epoch = Space::epoch();
   local->data = space.at(arena::cell_of(offset));
-  place->second = local;
-  return BlockRef(local);
+  locals.emplace(offset, local.get());
+  arena::hold(space, offset, space.self());
+  return BlockRef(local.release());
 }
 
 std::uint64_t BlockRef::offset() const noexcept { return local_ ? local_->block : 0; }
 
-std::byte* BlockRef::data() const {
+void BlockRef::refuse() const {
   if (!local_) throw Error("this handle is empty: it was moved from, or never made");
-  if (local_->epoch != Space::epoch())
-    throw Error(
-        "this handle belongs to the process that made it: the program itself called fork(), and "
-        "such a child is no member of the family; start it with cohort::Process::forked instead");
-  return local_->data;
+  throw Error(
+      "this handle belongs to the process that made it: the program itself called fork(), and "
+      "such a child is no member of the family; start it with cohort::Process::forked instead");
 }
 
 BlockRef BlockRefs::create(std::size_t bytes, arena::BlockKind kind) {

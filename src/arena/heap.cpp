@@ -81,6 +81,7 @@ struct Heap::Slab {
   std::atomic<std::uint32_t> next;
   std::atomic<std::int32_t> spare;  // free blocks; about, mended by a sweep
   std::atomic<std::uint32_t> search_from;
+  std::atomic<std::uint32_t> ever_used;  // no block from here on was ever taken
 
   std::atomic<std::uint32_t>* words() {
     return reinterpret_cast<std::atomic<std::uint32_t>*>(this + 1);
@@ -181,6 +182,9 @@ Offset Heap::take_from_slab(std::uint32_t chunk, MemberId taker) noexcept {
     std::uint32_t i = start + step < home.count ? start + step : start + step - home.count;
     std::uint32_t nobody = 0;
     if (words[i].load(std::memory_order_relaxed) != 0) continue;
+    auto used = home.ever_used.load(std::memory_order_relaxed);
+    while (used <= i && !home.ever_used.compare_exchange_weak(used, i + 1)) {
+    }
     if (!words[i].compare_exchange_strong(nobody, taker.raw, std::memory_order_acquire)) continue;
     os::step("heap.small_taken");
     home.spare.fetch_sub(1, std::memory_order_relaxed);
@@ -435,7 +439,8 @@ void Heap::for_each_block(Purpose purpose, const std::function<void(Offset, Owne
 
 void Heap::visit_slab(std::uint32_t chunk, const std::function<void(Offset, Owner)>& visit) const {
   Slab& home = slab(chunk);
-  for (std::uint32_t i = 0; i < home.count; ++i) {
+  const std::uint32_t end = home.ever_used.load(std::memory_order_acquire);
+  for (std::uint32_t i = 0; i < end; ++i) {
     Owner owner{home.words()[i].load(std::memory_order_acquire)};
     if (owner)
       visit(Offset{chunk} * kChunkBytes + home.first_block + i * home.block_bytes(), owner);

@@ -20,6 +20,11 @@
 #include "os/step.hpp"
 
 namespace cohort::arena {
+
+// Never destroyed: threads and handles may outlive main.
+constinit std::atomic<Space*> the_space{nullptr};
+constinit std::atomic<std::uint32_t> the_epoch{0};
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -31,11 +36,8 @@ constexpr std::size_t kLeastReserve = std::size_t{4} << 20;
 constexpr auto kLongestSleep = 100ms;
 constexpr std::chrono::milliseconds kLookAtJanitor = 1s;
 
-// Never destroyed: threads and handles may outlive main.
-std::atomic<Space*> the_space{nullptr};
 // The space of the family that the host forked us from: nothing reads it, a leak checker sees it.
 [[gnu::used]] std::atomic<Space*> left_behind{nullptr};
-std::atomic<std::uint32_t> the_epoch{0};
 std::mutex founding;
 
 constexpr std::size_t aligned(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
@@ -109,14 +111,6 @@ std::optional<std::pair<int, MemberId>> inheritance_from_starter() {
 }
 
 }  // namespace
-
-Space* Space::current() noexcept { return the_space.load(std::memory_order_acquire); }
-std::uint32_t Space::epoch() noexcept { return the_epoch.load(std::memory_order_relaxed); }
-
-Space& Space::here() {
-  if (Space* made = current()) return *made;
-  return found(kReserve);
-}
 
 Space& Space::found(std::size_t bytes) {
   std::lock_guard guard(founding);

@@ -14,6 +14,7 @@
 #include "arena/heap.hpp"
 #include "arena/members.hpp"
 #include "arena/owner.hpp"
+#include "cohort/detail/block_ref.hpp"
 #include "os/fd.hpp"
 #include "os/memory.hpp"
 
@@ -41,19 +42,30 @@ struct ArenaHeader {
   std::array<ModuleName, kModuleNames> modules;
 };
 
+class Space;
+
+// For Space alone: here, so that its questions cost a load each.
+extern constinit std::atomic<Space*> the_space;
+
 class Space {
  public:
   // This process's space: the inherited one, or a new family's, made at first use.
   // Throws std::system_error (no memory file, no descriptors) or cohort::Error.
-  static Space& here();
-  static Space* current() noexcept;  // null before first use
-  // A new family, with `bytes` of address space reserved; less where the system refuses.
+  static Space& here() {
+    if (Space* made = current()) [[likely]]
+      return *made;
+    return found(0);
+  }
+  // Null before first use.
+  static Space* current() noexcept { return the_space.load(std::memory_order_acquire); }
+  // A new family, with `bytes` of address space reserved, 64 GiB for 0; less where the system
+  // refuses.
   static Space& found(std::size_t bytes);
   // In a program run again by exec: takes the arena and the slot that its starter prepared.
   static Space& attach(os::Fd memory, MemberId self);
 
   // Changes in children that the host forked by itself.
-  static std::uint32_t epoch() noexcept;
+  static std::uint32_t epoch() noexcept { return the_epoch.load(std::memory_order_relaxed); }
 
   Heap& heap() noexcept { return heap_; }
   Members& members() noexcept { return members_; }

@@ -107,6 +107,7 @@ class ForkServer {
   void watch_or_bury(MemberId id);
   void member_ended(std::uint32_t slot);
   bool anybody_left(bool besides_root) const;
+  void return_everything();
   void leave_if_over();
 
   Space& space_;
@@ -196,8 +197,7 @@ void ForkServer::stand_by(const Standby& me) {
   os::step("standby.woken");
   // A server that was replacing its standby when it was killed left two: one takes over.
   std::uint32_t dead = me.served_by.raw;
-  if (!anybody_left(true) || !space_.header().janitors[0].compare_exchange_strong(dead, self_.raw))
-    ::_exit(0);
+  if (!space_.header().janitors[0].compare_exchange_strong(dead, self_.raw)) ::_exit(0);
   os::step("standby.took_over");
 }
 
@@ -361,6 +361,7 @@ Answer ForkServer::run_preload(const Question& question) {
 Answer ForkServer::consider_leaving() {
   root_left_ = true;
   if (anybody_left(false)) return {EBUSY, 0, 0};
+  return_everything();
   end_standby();
   Answer reply;
   for (auto& [fd, client] : clients_) os::send_record(fd, bytes_of(reply));
@@ -379,9 +380,20 @@ bool ForkServer::anybody_left(bool besides_root) const {
   return false;
 }
 
+// What members held may be more than the arena, which goes by itself: names in /dev/shm.
+void ForkServer::return_everything() {
+  try {
+    space_.bury_the_dead();
+    space_.bury_the_dead();  // what a member was returning that was itself dead, but not buried yet
+  } catch (const std::exception&) {
+    // Out of descriptors: what was returned until here is all that can be.
+  }
+}
+
 void ForkServer::leave_if_over() {
   MemberId root{space_.header().root.load()};
   if (!space_.members().is_dead(root) || anybody_left(true)) return;
+  return_everything();
   end_standby();
   ::_exit(0);
 }

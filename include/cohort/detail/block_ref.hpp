@@ -1,9 +1,15 @@
 // A counted reference to a block of the arena: what every handle is made of.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
+
+namespace cohort::arena {
+// Changes in children that the host forked by itself.
+extern constinit std::atomic<std::uint32_t> the_epoch;
+}  // namespace cohort::arena
 
 namespace cohort::detail {
 
@@ -28,7 +34,11 @@ class BlockRef {
   // The block's place in the arena; 0 for an empty reference.
   std::uint64_t offset() const noexcept;
   // The cell in the block. Throws cohort::Error when empty or inert.
-  std::byte* data() const;
+  std::byte* data() const {
+    if (!local_ || local_->epoch != arena::the_epoch.load(std::memory_order_relaxed)) [[unlikely]]
+      refuse();
+    return local_->data;
+  }
 
   template <class Archive>
   void save(Archive& archive) const {
@@ -44,9 +54,15 @@ class BlockRef {
   }
 
  private:
-  struct Local;
+  struct Local {
+    std::atomic<long> count{1};
+    std::uint64_t block = 0;
+    std::uint32_t epoch = 0;
+    std::byte* data = nullptr;
+  };
   friend struct BlockRefs;
   explicit BlockRef(Local* local) noexcept : local_(local) {}
+  [[noreturn]] void refuse() const;
 
   Local* local_ = nullptr;
 };
