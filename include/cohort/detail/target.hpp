@@ -305,17 +305,17 @@ class Bound {
         arguments_);
   }
 
-  Bound() = default;
   template <class Archive>
   void save(Archive& archive) const {
     callable_.encode_to(archive.writer());
-    archive(arguments_);
+    std::apply([&](const Args&... args) { (detail::encode(archive.writer(), args), ...); },
+               arguments_);
   }
+  // Handles among the arguments cannot be default-constructed. Braces: in the order of encoding.
   template <class Archive>
-  void load(Archive& archive) {
-    callable_ = detail::Callable<F>::decode_from(archive.reader());
-    archive(arguments_);
-  }
+  Bound(detail::Restore, Archive& archive)
+      : callable_(detail::Callable<F>::decode_from(archive.reader())),
+        arguments_{detail::decode<Args>(archive.reader())...} {}
 
  private:
   detail::Callable<F> callable_;
