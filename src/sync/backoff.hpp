@@ -35,4 +35,27 @@ class Backoff {
   os::Clock::time_point until_;
 };
 
+// The same for a lock that somebody holds. Each look takes the cell away from its owner's core, and
+// a lock that changes hands at each look is many times slower than one that stays for a while: so
+// looks are rare, become rarer, and sleep comes soon. Yields between them, from the start: an owner
+// that woke this thread may wait for this very core to let the lock go.
+class LockBackoff {
+ public:
+  // Waits one step. Answers false when it is time to sleep.
+  bool step() {
+    if (wait_ > kLongest) return false;
+    const auto until = os::Clock::now() + wait_;
+    do {
+      ::sched_yield();
+    } while (os::Clock::now() < until);
+    wait_ *= 2;
+    return true;
+  }
+
+ private:
+  static constexpr std::chrono::microseconds kLongest{8};
+
+  std::chrono::microseconds wait_{1};
+};
+
 }  // namespace cohort::sync

@@ -1,7 +1,5 @@
 #include "sync/lock.hpp"
 
-#include <algorithm>
-#include <cstring>
 #include <ostream>
 
 #include "arena/block_refs.hpp"
@@ -16,16 +14,34 @@ namespace cohort::sync {
 using arena::MemberId;
 using arena::Space;
 
-bool LockCell::owned(const Space& space) const {
-  // The owner clears `thread` before it lets go: nobody else finds its own number here.
-  return thread.load(std::memory_order_relaxed) == this_thread() &&
-         owner_in(word.load(std::memory_order_relaxed)) == space.self();
+namespace {
+
+std::uint64_t caller(const Space& space) {
+  return std::uint64_t{space.self().raw} << 32 | this_thread();
 }
 
-void LockCell::taken_by(Space&, std::uint32_t times) {
-  thread.store(this_thread(), std::memory_order_relaxed);
-  depth.store(times, std::memory_order_relaxed);
+}  // namespace
+
+bool LockCell::owned(const Space& space) const {
+  // The owner clears it before it lets go: nobody else finds itself here.
+  return holder.load(std::memory_order_relaxed) == caller(space);
+}
+
+bool LockCell::left_by_dead(Space& space) const {
+  const auto seen = word.load(std::memory_order_acquire);
+  const MemberId owner = owner_in(seen);
+  return owner ? space.members().is_dead(owner) : (seen & kDoubt) != 0;
+}
+
+std::uint32_t LockCell::thread_of(MemberId owner) const {
+  const auto seen = holder.load();
+  return seen >> 32 == owner.raw ? static_cast<std::uint32_t>(seen) : 0;
+}
+
+void LockCell::taken_by(Space& space, std::uint32_t times) {
   os::step("lock.taken");
+  holder.store(caller(space), std::memory_order_relaxed);
+  depth.store(times, std::memory_order_relaxed);
 }
 
 bool LockCell::try_take(Space& space) {
@@ -60,14 +76,17 @@ std::optional<LockCell::Taken> LockCell::try_once(Space& space, OnDoubt on_doubt
   }
 }
 
+bool LockCell::take_free(Space& space) {
+  if (!try_take(space)) return false;
+  taken_by(space, 1);
+  return true;
+}
+
 LockCell::Taken LockCell::acquire(Space& space, os::Deadline deadline, OnDoubt on_doubt) {
-  if (try_take(space)) {
-    taken_by(space, 1);
-    return Taken::clean;
-  }
+  if (take_free(space)) return Taken::clean;
   std::optional<Taken> taken;
   const bool at_once = deadline && os::Clock::now() >= *deadline;
-  for (Backoff backoff; !(taken = try_once(space, on_doubt, false)) && !at_once;) {
+  for (LockBackoff backoff; !(taken = try_once(space, on_doubt, false)) && !at_once;) {
     if (!backoff.step()) break;
   }
   if (!taken && !at_once) {
@@ -80,7 +99,7 @@ LockCell::Taken LockCell::acquire(Space& space, os::Deadline deadline, OnDoubt o
       if (!owner || space.members().is_dead(owner)) continue;
       if ((seen & kWaiters) == 0 && !word.compare_exchange_strong(seen, seen | kWaiters)) continue;
       os::step("lock.waiting");
-      if (check && on_doubt == OnDoubt::refuse) check->look();
+      if (check && on_doubt != OnDoubt::take_without_fail) check->look();
       // Nobody may have noticed its death: a janitor can be stopped, or not know of it yet.
       if (space.sleep_on(word, seen | kWaiters, deadline) && space.members().process_gone(owner))
         space.bury(owner);
@@ -94,12 +113,15 @@ LockCell::Taken LockCell::acquire(Space& space, os::Deadline deadline, OnDoubt o
 void LockCell::release(Space&) {
   // Only its owner changes the doubt of a lock that is held.
   const std::uint32_t left = word.load(std::memory_order_relaxed) & kDoubt;
+  const bool told = told_waiters.load(std::memory_order_relaxed) != 0;
+  if (told) told_waiters.store(0, std::memory_order_relaxed);
   depth.store(0, std::memory_order_relaxed);
-  thread.store(0, std::memory_order_relaxed);
+  holder.store(0, std::memory_order_relaxed);
   os::step("lock.releasing");
   const std::uint32_t before = word.exchange(left, std::memory_order_release);
   os::step("lock.released");
   if ((before & kWaiters) != 0) os::futex_wake(word, left ? 0x7fffffff : 1);
+  if (told) wake_told(this);
 }
 
 std::string LockCell::label(const Space& space) const {
@@ -128,7 +150,7 @@ detail::BlockRef make_cell(bool recursive, const LockOptions& options) {
   auto block = detail::BlockRefs::create(sizeof(LockCell), arena::BlockKind::plain);
   auto& cell = *reinterpret_cast<LockCell*>(block.data());
   cell.recursive = recursive ? 1 : 0;
-  std::memcpy(cell.name, options.name.data(), std::min(options.name.size(), sizeof cell.name - 1));
+  options.name.copy(cell.name, sizeof cell.name - 1);
   return block;
 }
 
@@ -139,16 +161,21 @@ BasicLock::BasicLock(bool recursive, const LockOptions& options)
 
 LockCell& BasicLock::cell() const { return *reinterpret_cast<LockCell*>(block().data()); }
 
-void BasicLock::lock() const { lock_until(std::nullopt); }
+void BasicLock::lock() const {
+  // One that is free is not this thread's already.
+  if (!cell().take_free(Space::here())) lock_until(std::nullopt);
+}
 
-bool BasicLock::try_lock() const { return lock_until(os::Clock::time_point::min()); }
+bool BasicLock::try_lock() const {
+  return cell().take_free(Space::here()) || lock_until(os::Clock::time_point::min());
+}
 
 bool BasicLock::lock_until(detail::Deadline deadline) const {
   LockCell& lock = cell();
   Space& space = Space::here();
   if (lock.owned(space)) {
     if (lock.recursive) {
-      lock.depth.fetch_add(1, std::memory_order_relaxed);
+      lock.depth.store(lock.depth.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
       return true;
     }
     if (!deadline)
@@ -165,8 +192,9 @@ void BasicLock::unlock() const {
     throw InvalidStateError("this thread does not hold the " + lock.label(space) +
                             ": a lock is unlocked by the thread that locked it; to let somebody "
                             "else go on, use a Semaphore or an Event");
-  if (lock.depth.load(std::memory_order_relaxed) > 1) {
-    lock.depth.fetch_sub(1, std::memory_order_relaxed);
+  const std::uint32_t depth = lock.depth.load(std::memory_order_relaxed);
+  if (depth > 1) {
+    lock.depth.store(depth - 1, std::memory_order_relaxed);
   } else {
     lock.release(space);
   }

@@ -65,7 +65,7 @@ LockCheck::Circle LockCheck::find_circle() const {
   for (;;) {
     const auto& lock = space_.cell<LockCell>(circle.back().lock);
     const MemberId owner = LockCell::owner_in(lock.word.load());
-    const auto thread = lock.thread.load();
+    const auto thread = owner ? lock.thread_of(owner) : 0;
     if (!owner || thread == 0 || space_.members().is_dead(owner)) return {};
     if (owner == self.member && thread == self.thread) return circle;
     const bool seen = std::any_of(circle.begin(), circle.end(), [&](const Wait& wait) {

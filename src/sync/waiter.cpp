@@ -3,6 +3,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <new>
+#include <vector>
+
 namespace cohort::sync {
 namespace {
 
@@ -23,13 +26,34 @@ struct Mine {
 
 thread_local Mine mine_here;
 
+// Told, and not woken yet. A forked child's copy wakes in vain, at most.
+struct Later {
+  const void* lock;
+  Waiter* waiter;
+};
+thread_local std::vector<Later> later;
+
 }  // namespace
 
-std::uint32_t this_thread() noexcept {
+void wake_with(const void* lock, Waiter& waiter) noexcept {
+  try {
+    later.push_back({lock, &waiter});
+  } catch (const std::bad_alloc&) {
+    waiter.wake();
+  }
+}
+
+void wake_told(const void* lock) noexcept {
+  std::erase_if(later, [&](const Later& one) {
+    if (one.lock != lock) return false;
+    one.waiter->wake();
+    return true;
+  });
+}
+
+std::uint32_t number_this_thread() noexcept {
   static std::atomic<std::uint32_t> last{0};
-  constinit thread_local std::uint32_t number = 0;
-  if (number == 0) number = last.fetch_add(1, std::memory_order_relaxed) + 1;
-  return number;
+  return this_threads_number = last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
 Waiter& Waiter::mine(arena::Space& space) {

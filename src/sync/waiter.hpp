@@ -18,13 +18,13 @@ namespace cohort::sync {
 enum class Told : std::uint32_t {
   idle,
   waiting,
-  notified,
-  broken,
-  signalled,  // by a condition: a notification that goes to the next if this one dies before use
+  notified,  // which goes to the next if this one dies before it has gone on
 };
 
 struct Waiter {
-  std::atomic<std::uint32_t> state;    // a Told; futex
+  // A Told, and above it a number that each wait has of its own: who looked at one wait cannot tell
+  // the next one, in this record or in another's at the same place. Futex.
+  std::atomic<std::uint32_t> state;
   std::atomic<std::uint32_t> member;   // whose
   std::atomic<std::uint32_t> thread;   // this_thread() there
   std::atomic<std::uint32_t> tid;      // as the system numbers it
@@ -41,43 +41,64 @@ struct Waiter {
   void prepare(std::uint64_t awaited, std::uint64_t place) {
     subject.store(awaited, std::memory_order_relaxed);
     ticket.store(place, std::memory_order_relaxed);
-    state.store(static_cast<std::uint32_t>(Told::waiting), std::memory_order_release);
+    const auto number = (state.load(std::memory_order_relaxed) | kToldMask) + 1;
+    state.store(number | static_cast<std::uint32_t>(Told::waiting), std::memory_order_release);
   }
-  Told told() const { return static_cast<Told>(state.load(std::memory_order_acquire)); }
-  // Sleeps until told, at most to the deadline; `awake()` is asked after each wake-up, and may end
-  // the wait by telling this waiter. Answers what was told: Told::waiting after the deadline.
-  template <class Awake>
-  Told sleep(arena::Space& space, os::Deadline deadline, Awake&& awake);
-  // Answers false when it has been told something already, or does not wait.
-  bool tell(Told what) {
-    auto before = static_cast<std::uint32_t>(Told::waiting);
-    return state.compare_exchange_strong(before, static_cast<std::uint32_t>(what),
-                                         std::memory_order_acq_rel);
+  static Told told_in(std::uint32_t seen) { return static_cast<Told>(seen & kToldMask); }
+  Told told() const { return told_in(state.load(std::memory_order_acquire)); }
+  // Sleeps until told, at most to the deadline, or until `leave()`, asked after each wake-up, says
+  // so. Answers what was told: Told::waiting after the deadline, or when it left.
+  template <class Leave>
+  Told sleep(arena::Space& space, os::Deadline deadline, Leave&& leave);
+  // `seen`: the state in that wait. Answers false when it has been told something already.
+  bool tell(std::uint32_t seen, Told what) {
+    return told_in(seen) == Told::waiting &&
+           state.compare_exchange_strong(seen, with(seen, what), std::memory_order_acq_rel);
   }
-  // Its own thread is done with what it was told.
-  void forget() { state.store(static_cast<std::uint32_t>(Told::idle), std::memory_order_release); }
+  // By the waiter itself, or for a dead one.
+  bool give_up() { return tell(state.load(std::memory_order_acquire), Told::idle); }
+  void forget() {
+    state.store(with(state.load(std::memory_order_relaxed), Told::idle), std::memory_order_release);
+  }
   void wake() { os::futex_wake_all(state); }
+
+ private:
+  static constexpr std::uint32_t kToldMask = 3;
+  static std::uint32_t with(std::uint32_t seen, Told what) {
+    return (seen & ~kToldMask) | static_cast<std::uint32_t>(what);
+  }
 };
 static_assert(sizeof(Waiter) <= 64);
+
+// Wakes the waiter, which was told something under this lock, when wake_told(lock) is called by
+// this thread. (Where memory is short, at once.)
+void wake_with(const void* lock, Waiter& waiter) noexcept;
+void wake_told(const void* lock) noexcept;
 
 // Every waiter of a living member.
 void for_each_waiter(arena::Space& space, const std::function<void(Waiter&)>& visit);
 
-// A number for the calling thread, never 0, that no other thread of this process has or had.
-std::uint32_t this_thread() noexcept;
+// 0 until it is first asked for.
+inline constinit thread_local std::uint32_t this_threads_number = 0;
+std::uint32_t number_this_thread() noexcept;
 
-template <class Awake>
-Told Waiter::sleep(arena::Space& space, os::Deadline deadline, Awake&& awake) {
+// A number for the calling thread, never 0, that no other thread of this process has or had.
+inline std::uint32_t this_thread() noexcept {
+  const std::uint32_t number = this_threads_number;
+  return number != 0 ? number : number_this_thread();
+}
+
+template <class Leave>
+Told Waiter::sleep(arena::Space& space, os::Deadline deadline, Leave&& leave) {
   for (Backoff backoff; backoff.step();) {
-    Told now = told();
-    if (now != Told::waiting) return now;
+    if (told() != Told::waiting) return told();
   }
   for (;;) {
-    Told now = told();
-    if (now != Told::waiting) return now;
-    if (deadline && os::Clock::now() >= *deadline) return now;
-    space.sleep_on(state, static_cast<std::uint32_t>(Told::waiting), deadline);
-    awake();
+    const auto seen = state.load(std::memory_order_acquire);
+    if (told_in(seen) != Told::waiting) return told_in(seen);
+    if (deadline && os::Clock::now() >= *deadline) return Told::waiting;
+    space.sleep_on(state, seen, deadline);
+    if (leave()) return told();
   }
 }
 

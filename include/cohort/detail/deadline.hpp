@@ -22,7 +22,10 @@ Deadline deadline_after(std::chrono::duration<Rep, Period> limit) {
 // The same point of time on the monotonic clock, by what both clocks say now.
 template <class Clock, class Duration>
 Deadline deadline_at(std::chrono::time_point<Clock, Duration> when) {
-  return deadline_after(when - Clock::now());
+  // Not in integers: the distance to Clock's first or last point may be more than they hold.
+  using Seconds = std::chrono::duration<long double>;
+  return deadline_after(Seconds(when.time_since_epoch()) -
+                        Seconds(Clock::now().time_since_epoch()));
 }
 
 }  // namespace cohort::detail
