@@ -8,4 +8,6 @@
 #include "cohort/pool.hpp"
 #include "cohort/process.hpp"
 #include "cohort/serialize.hpp"
+#include "cohort/shared.hpp"
+#include "cohort/sync.hpp"
 #include "cohort/threading.hpp"

@@ -21,6 +21,12 @@ std::array<ProcessHooks, 8> hooks;
 std::atomic<std::size_t> hook_count{0};
 std::atomic<pid_t> finishing_for{0};
 
+void run_program_end_hooks() noexcept {
+  for (std::size_t i = 0; i < hook_count.load(); ++i) {
+    if (hooks[i].at_program_end) hooks[i].at_program_end();
+  }
+}
+
 }  // namespace
 
 void add_process_hooks(ProcessHooks added) noexcept {
@@ -64,6 +70,7 @@ void finish_at_exit() noexcept {
     pid_t owner = ::getpid();
     if (!finishing_for.compare_exchange_strong(owner, 0)) return;
     finish_this_process();
+    run_program_end_hooks();
     shut_down_servers();
   });
 }

@@ -11,6 +11,8 @@ void leave_by_own_exit() noexcept;
 struct ProcessHooks {
   void (*at_end)() noexcept;
   void (*in_new_process)() noexcept;
+  // In a program's first process: after all else, when its children are gone.
+  void (*at_program_end)() noexcept = nullptr;
 };
 void add_process_hooks(ProcessHooks hooks) noexcept;
 void run_new_process_hooks() noexcept;
