@@ -150,7 +150,7 @@ TEST_F(ArenaChaos, ThousandsOfKillsAtRandomInstantsLeaveNothingBehindAndDamageNo
       return std::make_unique<Member>([&, seed = random()] { return live(ring, seed, *steps); });
     };
     for (int i = 0; i < 4; ++i) members.push_back(fresh());
-    auto until = Clock::now() + (kSanitized ? 10s : 15s);
+    auto until = Clock::now() + (kSanitized ? 10s : 8s);
     while (kills < 4000 && Clock::now() < until) {
       auto before = steps->load();
       auto enough = before + random() % 400;

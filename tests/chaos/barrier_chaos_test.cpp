@@ -118,7 +118,7 @@ TEST_P(BarrierChaos, KillsAtRandomInstantsLeaveTheSurvivorsOfOneMind) {
   for (std::size_t i = 0; i < kParties; ++i) members.push_back(member(i));
   int kills = 0;
   int seen_by_death = 0;
-  auto until = Clock::now() + (kSanitized ? 5s : 4s);
+  auto until = Clock::now() + (kSanitized ? 5s : 2500ms);
   while (Clock::now() < until) {
     auto enough = parties->rounds.load() + random() % 3;
     ASSERT_TRUE(eventually([&] { return parties->rounds > enough; })) << "a stall: " << barrier;
@@ -360,7 +360,7 @@ TEST_F(EventChaos, KillsAtRandomInstantsDelayNobodyForLong) {
   std::vector<std::unique_ptr<Member>> waiters;
   for (std::size_t i = 0; i < turns->seen.size(); ++i) waiters.push_back(waiter(i));
   int kills = 0;
-  auto until = Clock::now() + (kSanitized ? 4s : 3s);
+  auto until = Clock::now() + (kSanitized ? 4s : 2s);
   while (Clock::now() < until) {
     auto before = [&] {
       std::array<std::uint32_t, 3> seen{};

@@ -145,7 +145,7 @@ TEST_F(RingChaos, HundredsOfKillsAtRandomInstantsLoseAndDoubleNothing) {
                  : std::make_unique<Member>([&ring, &seen] { return consume(ring, seen); });
     };
     for (std::size_t i = 0; i < kProducers + kConsumers; ++i) members.push_back(start(i));
-    auto until = Clock::now() + (kSanitized ? 8s : 10s);
+    auto until = Clock::now() + (kSanitized ? 8s : 7s);
     while (Clock::now() < until) {
       auto enough = seen.taken.load() + random() % 300;
       ASSERT_TRUE(eventually([&] { return seen.taken.load() > enough; })) << "a stall";

@@ -71,7 +71,7 @@ class RootChaos : public test::Watched {
 
 TEST_F(RootChaos, ARootKilledAtRandomInstantsLeavesNothingThatShouldNotBe) {
   int ready = 0;
-  for (int i = 0; i < 200 / kScale && !HasFailure(); ++i) {
+  for (int i = 0; i < 120 / kScale && !HasFailure(); ++i) {
     std::string mark = new_mark();
     Program program("chaos_root", {}, mark);
     random_pause(random, 30ms * kScale);

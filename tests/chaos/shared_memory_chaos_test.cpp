@@ -75,7 +75,7 @@ INSTANTIATE_TEST_SUITE_P(Ways, SharedMemoryChaos, testing::Values("nameless", "d
 
 TEST_P(SharedMemoryChaos, ARootKilledAtRandomInstantsLeavesNoName) {
   int running = 0;
-  for (int i = 0; i < 150 / kScale && !HasFailure(); ++i) {
+  for (int i = 0; i < 90 / kScale && !HasFailure(); ++i) {
     Program program("shared_memory_chaos", {"random", name(""), way()});
     if (i % 2 == 0) program.read_some(1, soon());
     test::random_pause(random_, 15ms);
@@ -88,7 +88,7 @@ TEST_P(SharedMemoryChaos, ARootKilledAtRandomInstantsLeavesNoName) {
 
 // All but the fork server, or all but its standby, in any order.
 TEST_P(SharedMemoryChaos, AWholeFamilyKilledOneByOneLeavesNoName) {
-  for (int i = 0; i < 80 / kScale && !HasFailure(); ++i) {
+  for (int i = 0; i < 50 / kScale && !HasFailure(); ++i) {
     std::string spared = i % 2 == 0 ? "cohort-server" : "cohort-standby";
     Program program("shared_memory_chaos", {"random", name(""), way()});
     ASSERT_TRUE(in_full_swing(program));
