@@ -46,7 +46,8 @@ class Barrier : public detail::Handle {
   }
 
   void abort() const;  // breaks it
-  void reset() const;  // those who wait get BrokenBarrier; then it is as new
+  // Those who wait get BrokenBarrier; then it is as new. An action that is running then runs on.
+  void reset() const;
   std::size_t parties() const;
   std::size_t n_waiting() const;
   bool broken() const;

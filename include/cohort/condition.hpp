@@ -23,8 +23,9 @@ concept LockGuard = requires(Guard& guard) {
   guard.mutex();
 };
 
-// Waiters are notified in the order in which they came, and never wake for nothing. A waiter that
-// dies swallows no notification: one that was its goes to the next.
+// Waiters are notified in the order in which they came. A waiter that dies swallows no
+// notification: one that was its goes to the next, even to one that came later. They do not wake
+// for nothing, but perhaps after such a death: so wait for a predicate.
 //
 // Waits and notifications throw InvalidStateError when this thread does not hold the lock. A wait
 // whose lock's owner died meanwhile throws LockOwnerDied, *with the lock held*, so that guards stay

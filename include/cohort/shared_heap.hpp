@@ -13,6 +13,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <initializer_list>
 #include <iterator>
@@ -279,7 +280,14 @@ class SharedObject : public SharedHeap {
   void reset(Args&&... args) const {
     if (!lock_.owned()) throw InvalidStateError("reset needs the object's lock");
     const auto old = all_allocations();
-    construct(std::forward<Args>(args)...);
+    alignas(C) std::byte before[sizeof(C)];
+    std::memcpy(before, cell(), sizeof(C));
+    try {
+      construct(std::forward<Args>(args)...);
+    } catch (...) {
+      std::memcpy(cell(), before, sizeof(C));
+      throw;
+    }
     give_back(old);
   }
 

@@ -66,7 +66,7 @@ constexpr Purpose purpose_of(std::uint32_t sizes) {
   return static_cast<Purpose>(sizes / kSizeClasses);
 }
 constexpr bool has_extents(Purpose purpose) {
-  return purpose == Purpose::general || purpose == Purpose::message;
+  return purpose != Purpose::permit && purpose != Purpose::waiter;
 }
 
 }  // namespace
@@ -115,9 +115,9 @@ Offset Heap::allocate(std::size_t bytes, MemberId taker, Purpose purpose) {
   return take_extent(bytes, taker, purpose, false);
 }
 
-Offset Heap::allocate_zeroed(std::size_t bytes, MemberId taker) {
-  if (bytes > kLargestSmallBlock) return take_extent(bytes, taker, Purpose::general, true);
-  Offset block = take_small(sizes_for(bytes, Purpose::general), taker);
+Offset Heap::allocate_zeroed(std::size_t bytes, MemberId taker, Purpose purpose) {
+  if (bytes > kLargestSmallBlock) return take_extent(bytes, taker, purpose, true);
+  Offset block = take_small(sizes_for(bytes, purpose), taker);
   std::memset(memory_.data() + block, 0, bytes);
   return block;
 }
@@ -340,7 +340,8 @@ void Heap::finish_release(std::uint32_t chunk, std::uint64_t head) noexcept {
   if (keep)
     header_.dirty_chunks.fetch_add(static_cast<std::int32_t>(count), std::memory_order_relaxed);
   auto from = header_.search_from.load(std::memory_order_relaxed);
-  if (chunk < from) header_.search_from.store(chunk, std::memory_order_relaxed);
+  while (chunk < from && !header_.search_from.compare_exchange_weak(from, chunk)) {
+  }
 }
 
 Owner Heap::owner(Offset block) const noexcept {

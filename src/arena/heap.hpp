@@ -28,7 +28,7 @@ inline constexpr unsigned kSizeClasses = 8;
 
 // What a block is for. Blocks of one purpose are found without a look at the others, and a small
 // block's memory never serves another purpose. Permits and waiters are small.
-enum class Purpose : std::uint32_t { general, message, permit, waiter, count };
+enum class Purpose : std::uint32_t { general, shared, message, permit, waiter, count };
 
 // The allocator's part of the arena's first chunks.
 struct HeapHeader {
@@ -52,10 +52,10 @@ class Heap {
       : memory_(memory), header_(header), table_(table) {}
 
   // A block of at least `bytes`, aligned to 64 bytes, its contents undefined. Throws
-  // ArenaExhausted.
+  // cohort::Error where the arena is exhausted.
   Offset allocate(std::size_t bytes, MemberId taker, Purpose purpose = Purpose::general);
   // The same, all zero: without touching memory that is zero already.
-  Offset allocate_zeroed(std::size_t bytes, MemberId taker);
+  Offset allocate_zeroed(std::size_t bytes, MemberId taker, Purpose purpose);
   // Gives a block back that `expected`, a member by Hold::owned or Hold::finalizing, holds. Answers
   // false when that was not its owner: then nothing was done.
   bool release(Offset block, Owner expected) noexcept;
@@ -66,6 +66,9 @@ class Heap {
   bool change_owner(Offset block, Owner from, Owner to) noexcept;
   std::size_t capacity(Offset block) const noexcept;
   Purpose purpose(Offset block) const noexcept;
+  // Whether it lies in a slab: then its memory is never anything but a block of this size and
+  // purpose.
+  bool small(Offset block) const noexcept { return slab_word(block) != nullptr; }
 
   // Returns what `dead` left half taken or half given back, then calls `visit` for each block that
   // has an owner. Safe beside running allocations; one sweep at a time.

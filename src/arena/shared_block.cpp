@@ -24,8 +24,7 @@ const Offset* first_reference(Space& space, Offset parcel) {
 }
 
 std::uint32_t next_tag(Space& space) {
-  static std::atomic<std::uint32_t> made{0};
-  return (space.self().slot() << 20) | (made.fetch_add(1, std::memory_order_relaxed) & 0xfffff);
+  return space.header().tags.fetch_add(1, std::memory_order_relaxed);
 }
 
 bool anybody_holds(const SharedHeader& header) {
@@ -115,7 +114,8 @@ void set_finalizer(BlockKind kind, Finalizer finalizer) noexcept {
 }
 
 Offset make_shared_block(Space& space, std::size_t bytes, BlockKind kind) {
-  Offset block = space.heap().allocate_zeroed(sizeof(SharedHeader) + bytes, space.self());
+  Offset block =
+      space.heap().allocate_zeroed(sizeof(SharedHeader) + bytes, space.self(), Purpose::shared);
   SharedHeader& header = header_of(space, block);
   header.kind = kind;
   header.bytes = bytes;
@@ -141,6 +141,20 @@ void unmark(Space& space, Offset block, MemberId member) noexcept {
   auto& word = header_of(space, block).members[member.slot() / 64];
   word.fetch_and(~(std::uint64_t{1} << (member.slot() % 64)), std::memory_order_seq_cst);
   os::step("shared_block.unmarked");
+}
+
+bool unmark_seen(Space& space, Offset block, Owner& seen, MemberId member) noexcept {
+  if (space.heap().small(block)) {
+    // Should it be another's by now, that one is a shared block, too, and not this member's.
+    if (space.heap().owner(block) != seen) return false;
+    unmark(space, block, member);
+    return true;
+  }
+  Owner ours = Owner::finalizing(space.self());
+  if (!space.heap().change_owner(block, seen, ours)) return false;
+  unmark(space, block, member);
+  seen = Owner::shared(next_tag(space));
+  return space.heap().change_owner(block, ours, seen);
 }
 
 void let_go(Space& space, Offset block, MemberId member) noexcept {
@@ -210,20 +224,23 @@ void drop_from_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stam
 void drop_parcel(Space& space, Offset parcel) { release_owned(space, parcel, space.self()); }
 
 namespace {
-void repair_blocks_of(Space& space, MemberId dead) {
+bool repair_blocks_of(Space& space, MemberId dead) {
+  bool all = true;
   for (std::size_t i = 0; i < repairs.size(); ++i) {
     if (!repairs[i]) continue;
     std::vector<Offset> owned;
     space.heap().for_each_block(static_cast<Purpose>(i), [&](Offset block, Owner owner) {
       if (owner == Owner::member(dead)) owned.push_back(block);
     });
-    for (Offset block : owned) repairs[i](space, block, dead);
+    for (Offset block : owned) all = repairs[i](space, block, dead) && all;
   }
+  return all;
 }
 }  // namespace
 
-void return_blocks_of(Space& space, MemberId dead) {
-  repair_blocks_of(space, dead);
+bool return_blocks_of(Space& space, MemberId dead) {
+  if (!repair_blocks_of(space, dead)) return false;
+  bool all = true;
   std::vector<Offset> owned;
   std::vector<Offset> finalizing;
   // Shared blocks that no member holds now: what the dead one was the last to hold, and what others
@@ -240,11 +257,18 @@ void return_blocks_of(Space& space, MemberId dead) {
         if (owner.names(dead)) owned.push_back(block);
         break;
       case Hold::finalizing:
-        if (owner.names(dead)) finalizing.push_back(block);
+        if (owner.names(dead)) {
+          finalizing.push_back(block);
+        } else if (held_by(space, block, dead)) {
+          all = false;  // somebody is unmarking it for another
+        }
         break;
       case Hold::shared: {
         SharedHeader& header = header_of(space, block);
-        if (held_by(space, block, dead)) unmark(space, block, dead);
+        if (held_by(space, block, dead) && !unmark_seen(space, block, owner, dead)) {
+          all = false;  // another's by now, or somebody else is unmarking it
+          break;
+        }
         auto moves = header.moves.load(std::memory_order_seq_cst);
         if (!anybody_holds(header)) loose.push_back({block, owner, moves});
         break;
@@ -270,9 +294,16 @@ void return_blocks_of(Space& space, MemberId dead) {
   }
   for (Offset block : owned) release_owned(space, block, dead);
   for (Offset block : finalizing) {
-    if (space.heap().change_owner(block, Owner::finalizing(dead), Owner::finalizing(space.self())))
+    Owner ours = Owner::finalizing(space.self());
+    if (!space.heap().change_owner(block, Owner::finalizing(dead), ours)) continue;
+    if (in_use(space, header_of(space, block), block)) {  // it was only unmarking it
+      space.heap().change_owner(block, ours, Owner::shared(next_tag(space)));
+      release_if_unused(space, block);
+    } else {
       finalize(space, block);
+    }
   }
+  return all;
 }
 
 }  // namespace cohort::arena

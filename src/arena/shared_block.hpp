@@ -38,8 +38,10 @@ using Finalizer = void (*)(Space&, Offset block);
 void set_finalizer(BlockKind kind, Finalizer finalizer) noexcept;
 
 // What to do for a dead member with a block of this purpose that it owned, before anything else
-// that it held is returned. Gives the block back itself. May be run again, as a Finalizer.
-using Repair = void (*)(Space&, Offset block, MemberId dead);
+// that it held is returned. Gives the block back itself. May be run again, as a Finalizer. Answers
+// false when that has to wait for somebody who is alive: then nothing was done, and it is asked
+// again.
+using Repair = bool (*)(Space&, Offset block, MemberId dead);
 void set_repair(Purpose purpose, Repair repair) noexcept;
 
 // A new shared block of zeroes, held by this member. Throws when the arena is exhausted.
@@ -51,6 +53,9 @@ void let_go(Space& space, Offset block, MemberId member) noexcept;
 // The first half of let_go; release_if_unused must follow.
 void unmark(Space& space, Offset block, MemberId member) noexcept;
 bool held_by(Space& space, Offset block, MemberId member) noexcept;
+// As unmark, for a block that this member need not hold, and that may be another's by now: only
+// while its owner is the one that was seen, which becomes another. Answers whether it was.
+bool unmark_seen(Space& space, Offset block, Owner& seen, MemberId member) noexcept;
 
 // Gives a shared block back if nobody refers to it any more.
 void release_if_unused(Space& space, Offset block);
@@ -80,7 +85,7 @@ void drop_parcel(Space& space, Offset parcel);
 // The same with one that a ring has; nothing when it has not.
 void drop_from_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp);
 
-// Everything that a dead member held.
-void return_blocks_of(Space& space, MemberId dead);
+// Everything that a dead member held. Answers false when some of it is still to be done.
+bool return_blocks_of(Space& space, MemberId dead);
 
 }  // namespace cohort::arena

@@ -168,7 +168,11 @@ bool Space::sleep_on(const std::atomic<std::uint32_t>& word, std::uint32_t expec
   auto result = os::futex_wait(word, expected, bounded ? bound : *deadline);
   if (recorded) recorded->store(0, std::memory_order_release);
   if (result != os::FutexResult::timed_out) return false;
-  look();
+  try {
+    look();
+  } catch (const std::exception&) {
+    // No descriptors or memory to look with: the wait goes on, and the next look may have them.
+  }
   return true;
 }
 
@@ -211,7 +215,11 @@ void Space::end_dependants(MemberId parent) {
 bool Space::bury(MemberId id) {
   if (!members_.mark_dead(id)) return false;
   wake_all_waits();
-  settle_relations(id);
+  try {
+    settle_relations(id);
+  } catch (const std::exception&) {
+    // Whoever returns its blocks does it again.
+  }
   return true;
 }
 
@@ -235,19 +243,38 @@ bool Space::reclaim(MemberId id) {
   }
   if (!gone.reaper.compare_exchange_strong(reaper, generation | self_.raw)) return false;
   if (members_.phase(id) != Phase::dead)
-    return false;        // done meanwhile: this may be the next one's
-  settle_relations(id);  // once more: who buried it may have been killed at it
-  os::step("space.reclaiming");
-  return_blocks_of(*this, id);
+    return false;  // done meanwhile: this may be the next one's
+  bool returned = false;
+  try {
+    settle_relations(id);  // once more: who buried it may have been killed at it
+    os::step("space.reclaiming");
+    for (int tries = 0; !returned && tries < 3; ++tries) returned = return_blocks_of(*this, id);
+  } catch (const std::exception&) {
+    // Out of descriptors or memory.
+  }
   os::step("space.reclaimed");
-  members_.returned(id);
-  return true;
+  if (returned) {
+    members_.returned(id);
+  } else {  // anybody may try again
+    std::uint64_t mine = generation | self_.raw;
+    gone.reaper.compare_exchange_strong(mine, generation);
+  }
+  return returned;
 }
 
 bool Space::janitor_alive() const {
   for (const auto& janitor : header_->janitors) {
     MemberId id{janitor.load(std::memory_order_relaxed)};
     if (id && !members_.is_dead(id) && !members_.process_gone(id)) return true;
+  }
+  return false;
+}
+
+bool Space::janitor_at_work() const {
+  for (const auto& janitor : header_->janitors) {  // the second takes over when the first is dead
+    MemberId id{janitor.load(std::memory_order_relaxed)};
+    if (id && !members_.is_dead(id) && !members_.process_gone(id))
+      return !os::stopped(members_.slot(id).pid.load(std::memory_order_relaxed));
   }
   return false;
 }
@@ -281,7 +308,7 @@ void Space::look() {
   MemberId parent = members_.parent(self_);
   bool orphan = parent && (members_.is_dead(parent) || members_.process_gone(parent));
   if (orphan && (self.flags.load() & kDaemon) != 0) ::kill(::getpid(), SIGKILL);
-  bury_the_dead(janitor_alive());
+  bury_the_dead(janitor_at_work());
 }
 
 }  // namespace cohort::arena

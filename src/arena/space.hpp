@@ -39,6 +39,7 @@ struct ArenaHeader {
   std::array<std::atomic<std::uint32_t>, 2> janitors;
   std::atomic<std::uint32_t> root;
   std::atomic<std::uint32_t> members_used;
+  std::atomic<std::uint32_t> tags;  // of shared blocks, so far
   std::array<ModuleName, kModuleNames> modules;
 };
 
@@ -95,7 +96,8 @@ class Space {
   // Notes that a member died: locks it held may be taken over, every recorded wait is woken, its
   // daemons are killed. Answers false when that was known.
   bool bury(MemberId id);
-  // Returns what a dead member held to the arena. Answers false when somebody else is at it.
+  // Returns what a dead member held to the arena. Answers false when somebody else is at it, or
+  // when it could not all be done now: then ask again.
   bool reclaim(MemberId id);
   // Buries every member found dead that no janitor watches. At most every 100 ms, or every second
   // beside a janitor.
@@ -103,6 +105,8 @@ class Space {
   // Buries and reclaims every member that is dead by now, or only those that no janitor watches.
   void bury_the_dead(bool only_unwatched = false);
   bool janitor_alive() const;
+  // Neither when nobody is there to take over, nor while it is stopped.
+  bool janitor_at_work() const;
   // The same by what is known so far, without asking the system.
   bool janitor_expected() const noexcept;
 

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "arena/block_refs.hpp"
 #include "arena/inheritance.hpp"
 #include "arena/shared_block.hpp"
 #include "arena/space.hpp"
@@ -40,12 +41,24 @@ namespace {
 using arena::MemberId;
 using arena::Space;
 
+constexpr int kRetryMilliseconds = 100;
+
 constexpr std::size_t kDoor = 0;     // what an event is about: the front door,
 constexpr std::size_t kMembers = 1;  // kMembers + slot: a member's end,
 constexpr std::size_t kClients = kMembers + arena::kMaxMembers;  // kClients + fd: a question
 
 std::span<const std::byte> bytes_of(const auto& record) {
   return std::as_bytes(std::span(&record, 1));
+}
+
+// A copy of this process has its handles, too.
+void hold_for_copy(Space& space, MemberId copy) {
+  const auto registry = detail::BlockRefs::lock_registry();
+  for (arena::Offset block : detail::BlockRefs::held(registry)) arena::hold(space, block, copy);
+}
+void let_go_for_copy(Space& space, MemberId copy) {
+  const auto registry = detail::BlockRefs::lock_registry();
+  for (arena::Offset block : detail::BlockRefs::held(registry)) arena::unmark(space, block, copy);
 }
 
 // The first descriptor number above every open one.
@@ -88,7 +101,7 @@ class ForkServer {
   void raise_descriptor_limit();
   // Our own descriptors lie above those that children shall inherit.
   os::Fd keep(os::Fd fd) const;
-  void hear(std::size_t source, int fd);
+  bool hear(std::size_t source, int fd);
   void handle(std::size_t source);
   // Before every close: a copy of the descriptor elsewhere would keep its events coming.
   void unhear(int fd) { ::epoll_ctl(events_.get(), EPOLL_CTL_DEL, fd, nullptr); }
@@ -105,6 +118,7 @@ class ForkServer {
   void watch(MemberId id, os::Pidfd process);
   void watch_everybody();
   void watch_or_bury(MemberId id);
+  void reclaim(MemberId id);
   void member_ended(std::uint32_t slot);
   bool anybody_left(bool besides_root) const;
   void return_everything();
@@ -120,6 +134,7 @@ class ForkServer {
   rlimit inherited_limit_{};
   MemberId standby_;
   bool root_left_ = false;
+  bool unfinished_ = false;  // a dead member's blocks wait for somebody who is alive
 };
 
 void ForkServer::raise_descriptor_limit() {
@@ -134,11 +149,11 @@ os::Fd ForkServer::keep(os::Fd fd) const {
   return raw >= 0 ? os::Fd(raw) : std::move(fd);
 }
 
-void ForkServer::hear(std::size_t source, int fd) {
+bool ForkServer::hear(std::size_t source, int fd) {
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.u64 = source;
-  ::epoll_ctl(events_.get(), EPOLL_CTL_ADD, fd, &event);
+  return ::epoll_ctl(events_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 void ForkServer::run() {
@@ -163,7 +178,11 @@ void ForkServer::serve() {
   leave_if_over();
   for (;;) {
     epoll_event ready[64];
-    int count = ::epoll_wait(events_.get(), ready, 64, -1);
+    int count = ::epoll_wait(events_.get(), ready, 64, unfinished_ ? kRetryMilliseconds : -1);
+    if (count == 0) {
+      unfinished_ = false;
+      watch_everybody();
+    }
     // Questions first: somebody waits for their answers.
     auto is_death = [](const epoll_event& event) {
       return event.data.u64 >= kMembers && event.data.u64 < kClients;
@@ -211,6 +230,7 @@ void ForkServer::make_standby() {
   } catch (const std::exception&) {
     return;
   }
+  hold_for_copy(space_, id);
   os::step("server.making_standby");
   auto made = os::clone_process({.sibling = true, .pid_out = &space_.members().slot(id).pid});
   if (made.pid == 0) {
@@ -224,6 +244,7 @@ void ForkServer::make_standby() {
     throw std::move(standby);
   }
   if (made.pid < 0) {
+    let_go_for_copy(space_, id);
     space_.members().discharge(id);
     return;
   }
@@ -295,10 +316,14 @@ Answer ForkServer::answer(const Question& question, os::Pidfd& made) {
 Answer ForkServer::make_child(const Question& question, os::Pidfd& made) {
   if (space_.members().phase(question.child) != arena::Phase::starting) return {ESTALE, 0, 0};
   bool sibling = question.sibling != 0 && question.spawn == 0;
+  if (question.spawn == 0) hold_for_copy(space_, question.child);
   auto child = os::clone_process(
       {.sibling = sibling, .pid_out = &space_.members().slot(question.child).pid});
   if (child.pid == 0) become_child(question);
-  if (child.pid < 0) return {child.error, 0, 0};
+  if (child.pid < 0) {
+    if (question.spawn == 0) let_go_for_copy(space_, question.child);
+    return {child.error, 0, 0};
+  }
   os::step("server.cloned");
   made = os::Pidfd(std::move(child.pidfd));
   return {0, child.pid, 0};
@@ -385,6 +410,7 @@ void ForkServer::return_everything() {
   try {
     space_.bury_the_dead();
     space_.bury_the_dead();  // what a member was returning that was itself dead, but not buried yet
+    arena::return_blocks_of(space_, self_);
   } catch (const std::exception&) {
     // Out of descriptors: what was returned until here is all that can be.
   }
@@ -402,7 +428,7 @@ void ForkServer::watch(MemberId id, os::Pidfd process) {
   // The slot's former member, if its parent was quicker than we: it may be ours to reap.
   if (watched_.contains(id.slot())) member_ended(id.slot());
   process = os::Pidfd(keep(process.take()));
-  hear(kMembers + id.slot(), process.get());
+  if (!hear(kMembers + id.slot(), process.get())) return;  // then others look after it
   watched_[id.slot()] = {id, std::move(process)};
   space_.members().slot(id).watched.store(1);
 }
@@ -434,8 +460,13 @@ void ForkServer::watch_or_bury(MemberId id) {
     space_.bury(id);
   }
   if (id == standby_) standby_ = {};
-  space_.reclaim(id);
+  reclaim(id);
   space_.members().settle(id);
+}
+
+void ForkServer::reclaim(MemberId id) {
+  space_.reclaim(id);
+  unfinished_ = unfinished_ || space_.members().phase(id) == arena::Phase::dead;
 }
 
 void ForkServer::member_ended(std::uint32_t slot) {
@@ -448,7 +479,7 @@ void ForkServer::member_ended(std::uint32_t slot) {
   os::step("server.reaped");
   if (code) space_.members().record_exit(id, *code);
   space_.bury(id);
-  space_.reclaim(id);
+  reclaim(id);
   if (id == standby_) standby_ = {};
   watch_everybody();
 }
@@ -459,6 +490,7 @@ void make_fork_servers(os::Fd front_door) {
   Space& space = Space::here();
   MemberId id = space.members().enlist(space.self(), "cohort-server", arena::kHelper);
   arena::MemberSlot& slot = space.members().slot(id);
+  hold_for_copy(space, id);
   os::SignalsBlocked blocked;
   pid_t pid = 0;
   int error = 0;
@@ -472,6 +504,7 @@ void make_fork_servers(os::Fd front_door) {
     error = errno;
   }
   if (pid < 0) {
+    let_go_for_copy(space, id);
     space.members().discharge(id);
     os::fail("clone3", error,
              "cohort::init cannot make its fork server: a seccomp filter or an old kernel may "

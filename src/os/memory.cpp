@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <limits>
 
 #include "os/call.hpp"
@@ -45,7 +46,10 @@ void Mapping::punch(std::size_t offset, std::size_t bytes) const noexcept {
   static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   std::size_t first = (offset + page - 1) / page * page;
   std::size_t last = (offset + bytes) / page * page;
-  if (first < last) ::madvise(data_ + first, last - first, MADV_REMOVE);
+  if (first >= last) return;
+  // Locked memory (mlockall) cannot be given back: then it is only zeroed.
+  if (::madvise(data_ + first, last - first, MADV_REMOVE) != 0)
+    std::memset(data_ + first, 0, last - first);
 }
 
 std::size_t file_size_limit() {

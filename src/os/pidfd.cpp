@@ -97,6 +97,13 @@ std::optional<ExitCode> Pidfd::recorded_exit() const {
   return exit_code_of(info.exit_code);
 }
 
+bool stopped(pid_t pid) {
+  auto text = read_stat(pid);
+  if (text.empty()) return false;
+  const char* state = field_of(text, 3);
+  return state && (*state == 'T' || *state == 't');
+}
+
 std::optional<std::uint64_t> start_time(pid_t pid) {
   auto text = read_stat(pid);
   auto at = field_of(text, 22);

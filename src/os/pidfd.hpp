@@ -46,6 +46,8 @@ ExitCode exit_code_of(int status);
 
 // When the process started, on CLOCK_BOOTTIME in nanoseconds, to the tick (10 ms); empty if gone.
 std::optional<std::uint64_t> start_time(pid_t pid);
+// Whether a signal or a debugger has stopped it.
+bool stopped(pid_t pid);
 std::uint64_t boot_time_now();
 
 }  // namespace cohort::os

@@ -63,7 +63,7 @@ struct Records {
 
   static std::vector<Place> all(Space& space) {
     std::vector<Place> found;
-    space.heap().for_each_block(arena::Purpose::general, [&](Offset block, Owner owner) {
+    space.heap().for_each_block(arena::Purpose::shared, [&](Offset block, Owner owner) {
       if (owner.is(Hold::shared) && space.cell<SharedHeader>(block).kind == BlockKind::name)
         found.push_back({block, owner});
     });
@@ -145,7 +145,8 @@ struct Records {
       });
       if (!others) remove_names(space, place.block);
       os::step("names.removed_at_end");
-      arena::let_go(space, place.block, root);
+      if (arena::unmark_seen(space, place.block, place.owner, root))
+        arena::release_if_unused(space, place.block);
     }
   }
 };
@@ -184,6 +185,10 @@ NameRecord NameRecord::make() {
   record.epoch_ = Space::epoch();
   MemberId root{space.header().root.load()};
   arena::hold(space, record.block_, root);
+  // The fork server stays as long as anybody does.
+  MemberId server{space.header().janitors[0].load()};
+  if (server) arena::hold(space, record.block_, server);
+  if (server && space.members().is_dead(server)) arena::unmark(space, record.block_, server);
   // After its burial nobody would take the mark away. (Ours stays where we are the root ourselves.)
   if (space.members().is_dead(root)) arena::unmark(space, record.block_, root);
   return record;

@@ -32,7 +32,8 @@ SharedMemoryManager::SharedMemoryManager() : state_(std::make_unique<State>()) {
 SharedMemoryManager::SharedMemoryManager(SharedMemoryManager&&) noexcept = default;
 
 SharedMemoryManager& SharedMemoryManager::operator=(SharedMemoryManager&& other) noexcept {
-  std::swap(state_, other.state_);
+  SharedMemoryManager before(std::move(*this));  // shut down here
+  state_ = std::move(other.state_);
   return *this;
 }
 

@@ -65,7 +65,7 @@ class Waiters {
 
 // A member died between being notified and going on: its notification is the next one's. (Should
 // this be killed and done again, one may wake in vain.)
-void pass_on(Space& space, Offset place, arena::MemberId dead) {
+bool pass_on(Space& space, Offset place, arena::MemberId dead) {
   Waiter& gone = space.cell<Waiter>(place);
   // A notifier that took it for alive may tell it only now: then it is too late, and the notifier
   // goes on to the next.
@@ -76,6 +76,7 @@ void pass_on(Space& space, Offset place, arena::MemberId dead) {
     gone.forget();
   }
   space.heap().release(place, arena::Owner::member(dead));
+  return true;
 }
 
 [[maybe_unused]] const bool repaired = (arena::set_repair(arena::Purpose::waiter, pass_on), true);

@@ -24,7 +24,8 @@ std::uint64_t caller(const Space& space) {
 
 bool LockCell::owned(const Space& space) const {
   // The owner clears it before it lets go: nobody else finds itself here.
-  return holder.load(std::memory_order_relaxed) == caller(space);
+  return holder.load(std::memory_order_relaxed) == caller(space) &&
+         owner_in(word.load(std::memory_order_relaxed)) == space.self();
 }
 
 bool LockCell::left_by_dead(Space& space) const {
@@ -65,7 +66,7 @@ std::optional<LockCell::Taken> LockCell::try_once(Space& space, OnDoubt on_doubt
         return Taken::in_doubt;
     } else if (space.members().is_dead(owner)) {
       dead_pid.store(space.members().pid_of_dead(owner), std::memory_order_relaxed);
-      if (word.compare_exchange_weak(seen, kDoubt, std::memory_order_acquire)) {
+      if (word.compare_exchange_weak(seen, kDoubt, std::memory_order_acq_rel)) {
         os::step("lock.in_doubt");
         seen = kDoubt;
         os::futex_wake_all(word);  // each of them is told
@@ -93,11 +94,12 @@ LockCell::Taken LockCell::acquire(Space& space, os::Deadline deadline, OnDoubt o
     std::optional<LockCheck> check;
     if (!deadline) check.emplace(space, *this);  // a wait with a limit ends by itself
     for (bool slept = false; !(taken = try_once(space, on_doubt, slept)); slept = true) {
-      if (deadline && os::Clock::now() >= *deadline) break;
       std::uint32_t seen = word.load(std::memory_order_relaxed);
       const MemberId owner = owner_in(seen);
       if (!owner || space.members().is_dead(owner)) continue;
       if ((seen & kWaiters) == 0 && !word.compare_exchange_strong(seen, seen | kWaiters)) continue;
+      // Marked before it gives up: a wake-up that ended this thread's sleep was for others, too.
+      if (deadline && os::Clock::now() >= *deadline) break;
       os::step("lock.waiting");
       if (check && on_doubt != OnDoubt::take_without_fail) check->look();
       // Nobody may have noticed its death: a janitor can be stopped, or not know of it yet.

@@ -1,6 +1,7 @@
 #include "sync/lock_check.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
@@ -13,12 +14,17 @@ namespace cohort::sync {
 
 using arena::MemberId;
 
+// Not a static of the function: a fork during its initialization would leave it locked in the
+// child.
 bool LockCheck::enabled() noexcept {
-  static const bool on = [] {
+  enum : int { kUnknown, kOff, kOn };
+  constinit static std::atomic<int> known{kUnknown};
+  if (known.load(std::memory_order_relaxed) == kUnknown) {
     const char* value = std::getenv("COHORT_LOCK_CHECK");
-    return value && *value && std::strcmp(value, "0") != 0;
-  }();
-  return on;
+    known.store(value && *value && std::strcmp(value, "0") != 0 ? kOn : kOff,
+                std::memory_order_relaxed);
+  }
+  return known.load(std::memory_order_relaxed) == kOn;
 }
 
 LockCheck::LockCheck(arena::Space& space, const LockCell& lock) : space_(space) {

@@ -29,12 +29,15 @@ std::uint64_t next_serial() noexcept {
   return (last.fetch_add(1, std::memory_order_relaxed) + 1) & kSerialMask;
 }
 
-// Gives back what a dead member held. The same as its own thread would have done.
-void return_permit(arena::Space& space, arena::Offset place, arena::MemberId dead) {
-  if (arena::Offset block = space.cell<PermitRecord>(place).semaphore())
-    space.cell<SemaphoreCell>(arena::cell_of(block)).give_back(space, place);
+// Gives back what a dead member held. The same as its own thread would have done, but not waiting
+// for anybody who may be stopped.
+bool return_permit(arena::Space& space, arena::Offset place, arena::MemberId dead) {
+  arena::Offset block = space.cell<PermitRecord>(place).semaphore();
+  if (block && !space.cell<SemaphoreCell>(arena::cell_of(block)).give_back_soon(space, place))
+    return false;
   os::step("permit.returned");
   release_record(space, place, dead);
+  return true;
 }
 
 [[maybe_unused]] const bool repair_set =

@@ -25,7 +25,7 @@ struct PermitRecord {
 // A record made for a permit that is to be taken, given back at the end unless it was kept.
 class FreshRecord {
  public:
-  // Throws ArenaExhausted.
+  // Throws cohort::Error where the arena is exhausted.
   FreshRecord(arena::Space& space, arena::Offset semaphore_block);
   ~FreshRecord();
   FreshRecord(const FreshRecord&) = delete;

@@ -42,6 +42,21 @@ RobustLock::Taken RobustLock::lock_slowly(arena::Space& space) {
   }
 }
 
+std::optional<RobustLock::Taken> RobustLock::lock_soon(arena::Space& space) {
+  const std::uint32_t me = space.self().raw;
+  for (Backoff backoff; backoff.step();) {
+    if (try_take(me)) return Taken::clean;
+  }
+  std::uint32_t seen = word.load(std::memory_order_acquire);
+  const arena::MemberId owner{seen & ~kWaiters};
+  if (!owner) return try_take(me) ? std::optional(Taken::clean) : std::nullopt;
+  if (space.members().process_gone(owner)) space.bury(owner);
+  if (space.members().is_dead(owner) &&
+      word.compare_exchange_strong(seen, me | kWaiters, std::memory_order_acquire))
+    return Taken::owner_died;
+  return std::nullopt;
+}
+
 void RobustLock::unlock(arena::Space&) {
   if ((word.exchange(0, std::memory_order_release) & kWaiters) != 0) os::futex_wake(word, 1);
 }

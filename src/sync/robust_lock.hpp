@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
 #include "arena/space.hpp"
 
@@ -19,6 +20,8 @@ struct RobustLock {
 
   // After owner_died the caller mends what the lock protects before it goes on.
   [[nodiscard]] Taken lock(arena::Space& space);
+  // The same, but gives up after a moment while its owner is alive: for who must wait for nobody.
+  [[nodiscard]] std::optional<Taken> lock_soon(arena::Space& space);
   void unlock(arena::Space& space);
 
  private:
@@ -33,6 +36,9 @@ class Locked {
  public:
   Locked(RobustLock& lock, arena::Space& space)
       : lock_(lock), space_(space), taken_(lock.lock(space)) {}
+  // One that was taken already.
+  Locked(RobustLock& lock, arena::Space& space, RobustLock::Taken taken)
+      : lock_(lock), space_(space), taken_(taken) {}
   ~Locked() { lock_.unlock(space_); }
   Locked(const Locked&) = delete;
   Locked& operator=(const Locked&) = delete;

@@ -60,20 +60,40 @@ void SemaphoreCell::give_back(arena::Space& space, arena::Offset permit) {
   std::uint64_t given = 0;
   {
     Locked guard(lock, space);
-    if (guard.owner_died()) mend(space);
-    PermitRecord& mine = space.cell<PermitRecord>(permit);
-    if (mine.held.load(std::memory_order_relaxed) == 0) return;
-    begin(permit, false);
-    std::uint64_t seen = word.load(std::memory_order_acquire);
-    do {
-      // Somebody may have released what was never acquired.
-      std::uint32_t number = value_of(seen) < most ? low(seen) + 1 : low(seen);
-      given = (std::uint64_t{counted.load()} << kCountShift) | number;
-    } while (!word.compare_exchange_weak(seen, given, std::memory_order_acq_rel));
-    os::step("semaphore.changed");
-    finish(mine);
+    given = put_back(space, guard, permit);
   }
   wake(given, 1);
+}
+
+bool SemaphoreCell::give_back_soon(arena::Space& space, arena::Offset permit) {
+  auto taken = lock.lock_soon(space);
+  if (!taken) return false;
+  std::uint64_t given = 0;
+  {
+    Locked guard(lock, space, *taken);
+    given = put_back(space, guard, permit);
+  }
+  wake(given, 1);
+  return true;
+}
+
+// Answers what the word is then; 0 where the record has no permit.
+std::uint64_t SemaphoreCell::put_back(arena::Space& space, const Locked& guard,
+                                      arena::Offset permit) {
+  if (guard.owner_died()) mend(space);
+  PermitRecord& mine = space.cell<PermitRecord>(permit);
+  if (mine.held.load(std::memory_order_relaxed) == 0) return 0;
+  begin(permit, false);
+  std::uint64_t seen = word.load(std::memory_order_acquire);
+  std::uint64_t given = 0;
+  do {
+    // Somebody may have released what was never acquired.
+    std::uint32_t number = value_of(seen) < most ? low(seen) + 1 : low(seen);
+    given = (std::uint64_t{counted.load()} << kCountShift) | number;
+  } while (!word.compare_exchange_weak(seen, given, std::memory_order_acq_rel));
+  os::step("semaphore.changed");
+  finish(mine);
+  return given;
 }
 
 void SemaphoreCell::begin(arena::Offset permit, bool take_one) noexcept {

@@ -56,6 +56,8 @@ struct SemaphoreCell {
   // has none gives none back, and what exceeds `most` is dropped.
   bool take_with(arena::Space& space, arena::Offset permit, bool slept);
   void give_back(arena::Space& space, arena::Offset permit);
+  // The same, unless somebody alive has the lock and keeps it: then nothing is done, false.
+  bool give_back_soon(arena::Space& space, arena::Offset permit);
 
   // Waits until take_one(slept) takes a permit. Answers false when there was none in time.
   template <class Take>
@@ -78,6 +80,7 @@ struct SemaphoreCell {
   // Marks that somebody sleeps. Answers false when there is a permit.
   bool mark_sleepers() noexcept;
   void mend(arena::Space& space) noexcept;
+  std::uint64_t put_back(arena::Space& space, const Locked& guard, arena::Offset permit);
   void begin(arena::Offset permit, bool take_one) noexcept;
   void finish(PermitRecord& permit) noexcept;
 };

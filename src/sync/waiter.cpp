@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace cohort::sync {
@@ -15,7 +16,6 @@ struct Mine {
   arena::MemberId member;
   arena::Offset place = 0;
 
-  ~Mine() { give_back(); }
   void give_back() noexcept {
     arena::Space* space = arena::Space::current();
     if (place && space && epoch == arena::Space::epoch() && member == space->self())
@@ -24,27 +24,43 @@ struct Mine {
   }
 };
 
-thread_local Mine mine_here;
-
 // Told, and not woken yet. A forked child's copy wakes in vain, at most.
 struct Later {
   const void* lock;
   Waiter* waiter;
 };
-thread_local std::vector<Later> later;
+
+// Without destructors: finalizers and static objects may wait and notify after those of this
+// thread's objects have run. What they take then goes with the process.
+constinit thread_local Mine mine_here;
+constinit thread_local std::vector<Later>* later = nullptr;
+
+struct ThreadEnd {
+  ~ThreadEnd() {
+    mine_here.give_back();
+    delete std::exchange(later, nullptr);
+  }
+};
+// Touched where something was taken that it shall give back.
+thread_local ThreadEnd thread_end;
 
 }  // namespace
 
 void wake_with(const void* lock, Waiter& waiter) noexcept {
   try {
-    later.push_back({lock, &waiter});
+    if (!later) {
+      later = new std::vector<Later>;
+      static_cast<void>(&thread_end);
+    }
+    later->push_back({lock, &waiter});
   } catch (const std::bad_alloc&) {
     waiter.wake();
   }
 }
 
 void wake_told(const void* lock) noexcept {
-  std::erase_if(later, [&](const Later& one) {
+  if (!later) return;
+  std::erase_if(*later, [&](const Later& one) {
     if (one.lock != lock) return false;
     one.waiter->wake();
     return true;
@@ -74,6 +90,7 @@ Waiter& Waiter::mine(arena::Space& space) {
     mine.epoch = arena::Space::epoch();
     mine.member = space.self();
     mine.place = place;
+    static_cast<void>(&thread_end);
   }
   return space.cell<Waiter>(mine.place);
 }
