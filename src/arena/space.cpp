@@ -239,6 +239,7 @@ bool Space::reclaim(MemberId id) {
   std::uint64_t reaper = gone.reaper.load();
   if ((reaper ^ generation) >> 32 == 0) {  // else it was the past occupant's
     MemberId other{static_cast<std::uint32_t>(reaper)};
+    if (other && other != self_ && members_.process_gone(other)) bury(other);
     if (other && (other == self_ || !members_.is_dead(other))) return false;
   }
   if (!gone.reaper.compare_exchange_strong(reaper, generation | self_.raw)) return false;
