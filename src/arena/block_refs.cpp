@@ -87,6 +87,10 @@ std::uint64_t BlockRef::offset() const noexcept { return local_ ? local_->block 
 
 void BlockRef::refuse() const {
   if (!local_) throw Error("this handle is empty: it was moved from, or never made");
+  BlockRefs::refuse_in_host_child();
+}
+
+void BlockRefs::refuse_in_host_child() {
   throw Error(
       "this handle belongs to the process that made it: the program itself called fork(), and "
       "such a child is no member of the family; start it with cohort::Process::forked instead");
@@ -106,15 +110,27 @@ std::vector<Offset> BlockRefs::held(const std::unique_lock<std::mutex>&) {
   return blocks;
 }
 
+void BlockRefs::reopen_all() {
+  std::lock_guard guard(registry().mutex);
+  for (const auto& [block, local] : registry().locals)
+    static_cast<BlockRef::Local*>(local)->closed.store(false, std::memory_order_relaxed);
+}
+
 std::optional<std::vector<BlockRef>> BlockRefs::take_parcel(Space& space, Offset parcel,
                                                             Offset ring, std::uint64_t stamp) {
-  if (!arena::in_ring(space, parcel, ring, stamp)) return std::nullopt;
-  // Held before the parcel leaves the ring's hands, which keep the blocks alive until then.
+  if (!arena::claim_from_ring(space, parcel, ring, stamp)) return std::nullopt;
+  os::step("block_refs.claimed");
+  // Held before the parcel becomes a member's own, until when it keeps the blocks alive.
   std::vector<BlockRef> references;
-  for (Offset block : arena::references_of(space, parcel))
-    references.push_back(BlockRef::adopt(block));
+  try {
+    for (Offset block : arena::references_of(space, parcel))
+      references.push_back(BlockRef::adopt(block));
+  } catch (...) {
+    arena::unclaim(space, parcel, ring);
+    throw;
+  }
   os::step("block_refs.adopted");
-  if (!arena::take_from_ring(space, parcel, ring, stamp)) return std::nullopt;
+  arena::keep_claimed(space, parcel);
   return references;
 }
 

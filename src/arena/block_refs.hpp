@@ -13,6 +13,9 @@
 namespace cohort::detail {
 
 struct BlockRefs {
+  // Throws cohort::Error: no handle works in a child that the host program forked by itself.
+  [[noreturn]] static void refuse_in_host_child();
+
   // A new shared block of zeroes with one reference.
   static BlockRef create(std::size_t bytes, arena::BlockKind kind);
 
@@ -24,6 +27,9 @@ struct BlockRefs {
   // was not there.
   static std::optional<std::vector<BlockRef>> take_parcel(arena::Space& space, arena::Offset parcel,
                                                           arena::Offset ring, std::uint64_t stamp);
+
+  // In a forked child: what its creator had closed for itself is not closed here.
+  static void reopen_all();
 
   // After a request was decoded, whose sender marked the blocks as held by this process: lets go of
   // those that nobody took. Not beside other threads that adopt the same blocks.

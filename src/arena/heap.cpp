@@ -111,11 +111,13 @@ std::atomic<std::uint32_t>* Heap::slab_word(Offset block) const noexcept {
 }
 
 Offset Heap::allocate(std::size_t bytes, MemberId taker, Purpose purpose) {
+  if (bytes > largest_possible()) exhausted(bytes);  // beyond it, sums may wrap around
   if (bytes <= kLargestSmallBlock) return take_small(sizes_for(bytes, purpose), taker);
   return take_extent(bytes, taker, purpose, false);
 }
 
 Offset Heap::allocate_zeroed(std::size_t bytes, MemberId taker, Purpose purpose) {
+  if (bytes > largest_possible()) exhausted(bytes);
   if (bytes > kLargestSmallBlock) return take_extent(bytes, taker, purpose, true);
   Offset block = take_small(sizes_for(bytes, purpose), taker);
   std::memset(memory_.data() + block, 0, bytes);

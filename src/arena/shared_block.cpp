@@ -54,10 +54,14 @@ __attribute__((no_sanitize("thread"))) void visit_references(Space& space, Offse
   for (std::uint32_t i = 0; i < count; ++i) visit(__atomic_load_n(&blocks[i], __ATOMIC_ACQUIRE));
 }
 
+// In a ring's hands, or in those of a member that takes it from there.
+bool in_transit(Owner parcel) { return parcel.is(Hold::transit) || parcel.is(Hold::finalizing); }
+
 bool parcel_refers_to(Space& space, Offset parcel, Offset block) {
   if (!space.heap().plausible(parcel)) return false;
   Owner before = space.heap().owner(parcel);
-  if (!before.is(Hold::transit)) return false;
+  // What only a ring's own messages refer to nobody can reach.
+  if (!in_transit(before) || before == Owner::transit(block)) return false;
   bool found = false;
   visit_references(space, parcel, [&](Offset one) { found = found || one == block; });
   return found && space.heap().owner(parcel) == before;
@@ -69,7 +73,7 @@ bool any_parcel_refers_to(Space& space, SharedHeader& header, Offset block) {
   if (parcel_refers_to(space, likely, block)) return true;
   bool found = false;
   space.heap().for_each_block(Purpose::message, [&](Offset candidate, Owner owner) {
-    if (!found && owner.is(Hold::transit)) found = parcel_refers_to(space, candidate, block);
+    if (!found && in_transit(owner)) found = parcel_refers_to(space, candidate, block);
   });
   return found;
 }
@@ -172,12 +176,14 @@ void release_if_unused(Space& space, Offset block) {
 }
 
 Offset make_parcel(Space& space, std::span<const Offset> blocks, std::size_t payload_bytes) {
-  Offset parcel = space.heap().allocate(sizeof(ParcelHeader) + blocks.size_bytes() + payload_bytes,
-                                        space.self(), Purpose::message);
+  const std::size_t front = sizeof(ParcelHeader) + blocks.size_bytes();
+  const std::size_t bytes = front + std::min(payload_bytes, std::size_t{1} << 62);
+  Offset parcel = space.heap().allocate(bytes, space.self(), Purpose::message);
   auto& header = space.cell<ParcelHeader>(parcel);
   header.references = static_cast<std::uint32_t>(blocks.size());
   header.bytes = payload_bytes;
   header.stamp = 0;
+  header.payload = Payload::encoded;
   if (!blocks.empty())
     std::memcpy(space.at(parcel) + sizeof(ParcelHeader), blocks.data(), blocks.size_bytes());
   header.magic = kParcelMagic;
@@ -195,8 +201,21 @@ std::span<std::byte> payload_of(Space& space, Offset parcel) {
           header.bytes};
 }
 
+Payload payload_kind(Space& space, Offset parcel) {
+  return space.cell<ParcelHeader>(parcel).payload;
+}
+
+void set_payload(Space& space, Offset parcel, Payload kind) {
+  space.cell<ParcelHeader>(parcel).payload = kind;
+}
+
+void shrink_parcel(Space& space, Offset parcel, std::size_t payload_bytes) {
+  space.cell<ParcelHeader>(parcel).bytes = payload_bytes;
+}
+
 void give_to_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp) {
   space.cell<ParcelHeader>(parcel).stamp = stamp;
+  space.cell<ParcelHeader>(parcel).ring = ring;
   for (Offset block : references_of(space, parcel)) {
     SharedHeader& header = header_of(space, block);
     header.likely_parcel.store(parcel, std::memory_order_seq_cst);
@@ -210,6 +229,40 @@ bool in_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp) {
          references_in(space, parcel) && space.cell<ParcelHeader>(parcel).stamp == stamp;
 }
 
+namespace {
+// Who has the parcel when it may be claimed: the ring, or a member that died over claiming it.
+std::optional<Owner> claimable_from(Space& space, Offset parcel, Offset ring, std::uint64_t stamp) {
+  if (!space.heap().plausible(parcel)) return std::nullopt;
+  const Owner owner = space.heap().owner(parcel);
+  const bool left = owner.is(Hold::finalizing) && space.members().is_dead(owner.id());
+  if (owner != Owner::transit(ring) && !left) return std::nullopt;
+  if (!references_in(space, parcel)) return std::nullopt;
+  const auto& header = space.cell<ParcelHeader>(parcel);
+  if (header.ring != ring || header.stamp != stamp) return std::nullopt;
+  return owner;
+}
+}  // namespace
+
+bool claim_from_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp) {
+  for (;;) {
+    const auto owner = claimable_from(space, parcel, ring, stamp);
+    if (!owner) return false;
+    if (space.heap().change_owner(parcel, *owner, Owner::finalizing(space.self()))) break;
+  }
+  // Who was stopped in between may have got a later one in the same place.
+  if (space.cell<ParcelHeader>(parcel).stamp == stamp) return true;
+  unclaim(space, parcel, ring);
+  return false;
+}
+
+void keep_claimed(Space& space, Offset parcel) {
+  space.heap().change_owner(parcel, Owner::finalizing(space.self()), Owner::member(space.self()));
+}
+
+void unclaim(Space& space, Offset parcel, Offset ring) {
+  space.heap().change_owner(parcel, Owner::finalizing(space.self()), Owner::transit(ring));
+}
+
 bool take_from_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp) {
   return in_ring(space, parcel, ring, stamp) &&
          space.heap().change_owner(parcel, Owner::transit(ring), Owner::member(space.self()));
@@ -219,6 +272,19 @@ void drop_from_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stam
   if (!take_from_ring(space, parcel, ring, stamp)) return;
   os::step("shared_block.taken_to_drop");
   drop_parcel(space, parcel);
+}
+
+void drop_all_in_ring(Space& space, Offset ring) {
+  std::vector<Offset> found;
+  space.heap().for_each_block(Purpose::message, [&](Offset block, Owner owner) {
+    if (owner == Owner::transit(ring)) found.push_back(block);
+  });
+  for (Offset block : found) {
+    if (!space.heap().change_owner(block, Owner::transit(ring), Owner::member(space.self())))
+      continue;
+    os::step("shared_block.taken_to_drop");
+    drop_parcel(space, block);
+  }
 }
 
 void drop_parcel(Space& space, Offset parcel) { release_owned(space, parcel, space.self()); }
@@ -238,8 +304,21 @@ bool repair_blocks_of(Space& space, MemberId dead) {
 }
 }  // namespace
 
+namespace {
+// What a dead member had claimed and not taken stays in its ring: before the ring may lose its last
+// holder, whose end drops what is in it.
+void return_claims_of(Space& space, MemberId dead) {
+  space.heap().for_each_block(Purpose::message, [&](Offset parcel, Owner owner) {
+    if (owner != Owner::finalizing(dead)) return;
+    const Offset ring = space.cell<ParcelHeader>(parcel).ring;
+    space.heap().change_owner(parcel, owner, Owner::transit(ring));
+  });
+}
+}  // namespace
+
 bool return_blocks_of(Space& space, MemberId dead) {
   if (!repair_blocks_of(space, dead)) return false;
+  return_claims_of(space, dead);
   bool all = true;
   std::vector<Offset> owned;
   std::vector<Offset> finalizing;
@@ -257,7 +336,9 @@ bool return_blocks_of(Space& space, MemberId dead) {
         if (owner.names(dead)) owned.push_back(block);
         break;
       case Hold::finalizing:
-        if (owner.names(dead)) {
+        if (space.heap().purpose(block) == Purpose::message) {
+          break;  // another's claim
+        } else if (owner.names(dead)) {
           finalizing.push_back(block);
         } else if (held_by(space, block, dead)) {
           all = false;  // somebody is unmarking it for another
@@ -281,7 +362,7 @@ bool return_blocks_of(Space& space, MemberId dead) {
   // the dead member's mark is gone, is judged by whoever takes that parcel.
   std::unordered_set<Offset> in_parcels;
   space.heap().for_each_block(Purpose::message, [&](Offset block, Owner owner) {
-    if (owner.is(Hold::transit))
+    if (in_transit(owner))
       visit_references(space, block, [&](Offset one) { in_parcels.insert(one); });
   });
   for (const Loose& one : loose) {

@@ -22,7 +22,17 @@ namespace cohort::arena {
 class Space;
 
 // What is in a shared block, so that anybody can release what it refers to.
-enum class BlockKind : std::uint32_t { plain, ring, scheduler, heap, name, count };
+enum class BlockKind : std::uint32_t {
+  plain,
+  ring,
+  scheduler,
+  heap,
+  name,
+  pipe,
+  ticket,
+  socket_file,
+  count
+};
 
 struct alignas(64) SharedHeader {
   std::array<std::atomic<std::uint64_t>, kMaxMembers / 64> members;
@@ -60,30 +70,46 @@ bool unmark_seen(Space& space, Offset block, Owner& seen, MemberId member) noexc
 // Gives a shared block back if nobody refers to it any more.
 void release_if_unused(Space& space, Offset block);
 
-// A parcel: this header, the offsets of the blocks it refers to, then the payload.
-struct ParcelHeader {
+// How a parcel's payload is to be understood.
+enum class Payload : std::uint32_t { encoded, raw };
+
+// A parcel: this header, the offsets of the blocks it refers to, then the payload, which without
+// references is aligned as blocks are.
+struct alignas(64) ParcelHeader {
   std::uint64_t magic;
   std::uint64_t stamp;  // the ring's position that it was sent at
+  Offset ring;          // whose hands it was given into
   std::uint64_t bytes;  // of payload
   std::uint32_t references;
-  std::uint32_t unused;
+  Payload payload;
 };
 
 // An empty parcel owned by this member, referring to `blocks`.
 Offset make_parcel(Space& space, std::span<const Offset> blocks, std::size_t payload_bytes);
 std::span<const Offset> references_of(Space& space, Offset parcel);
 std::span<std::byte> payload_of(Space& space, Offset parcel);
+Payload payload_kind(Space& space, Offset parcel);
+void set_payload(Space& space, Offset parcel, Payload kind);
+// The payload ends here, earlier than was asked for.
+void shrink_parcel(Space& space, Offset parcel, std::size_t payload_bytes);
 // Puts a parcel of ours into the ring's hands.
 void give_to_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp);
 // Whether the parcel is in the ring's hands since it was put at this position.
 bool in_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp);
-// Takes it out for this member, which holds what it refers to already (see BlockRefs::take_parcel).
-// Answers false when it was not there.
+// Takes it out in two steps, for a member that adopts what it refers to in between: claimed, it
+// still keeps these blocks, and it is back in the ring when the member dies. Answers false when it
+// was not there.
+bool claim_from_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp);
+void keep_claimed(Space& space, Offset parcel);
+void unclaim(Space& space, Offset parcel, Offset ring);
+// Both at once, for who needs none of these blocks.
 bool take_from_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp);
 // Gives back a parcel of ours, and what only it referred to.
 void drop_parcel(Space& space, Offset parcel);
 // The same with one that a ring has; nothing when it has not.
 void drop_from_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp);
+// Gives back every block that is in a ring's hands, and what only those referred to.
+void drop_all_in_ring(Space& space, Offset ring);
 
 // Everything that a dead member held. Answers false when some of it is still to be done.
 bool return_blocks_of(Space& space, MemberId dead);

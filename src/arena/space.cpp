@@ -102,12 +102,9 @@ os::Fd make_arena(std::size_t bytes) {
   }
 }
 
-std::optional<std::pair<int, MemberId>> inheritance_from_starter() {
+std::optional<Inheritance> inheritance_from_starter() {
   const char* text = std::getenv(kInheritanceVariable);
-  if (!text) return std::nullopt;
-  auto parsed = Inheritance::parse(text);
-  if (!parsed) return std::nullopt;
-  return std::pair{parsed->memory, parsed->self};
+  return text ? Inheritance::parse(text) : std::nullopt;
 }
 
 }  // namespace
@@ -118,20 +115,23 @@ Space& Space::found(std::size_t bytes) {
   watch_forks();
   if (Space::epoch() == 0) {
     if (auto inherited = inheritance_from_starter()) {
-      auto* space = new Space(os::Fd(inherited->first), inherited->second);
+      os::DescriptorQueue bank{os::Fd(inherited->bank_in), os::Fd(inherited->bank_out)};
+      auto* space = new Space(os::Fd(inherited->memory), std::move(bank), inherited->self);
       the_space.store(space, std::memory_order_release);
       return *space;
     }
   }
   os::Fd memory;
+  os::DescriptorQueue bank;
   try {
     memory = make_arena(bytes ? bytes : kReserve);
+    bank = os::DescriptorQueue::make();
   } catch (const std::system_error& refused) {
     throw std::system_error(refused.code(),
-                            "cohort cannot make its arena: memfd_create needs a free descriptor "
-                            "and a system that allows it (a seccomp filter may not)");
+                            "cohort cannot make its arena: memfd_create and socketpair need free "
+                            "descriptors and a system that allows them (a seccomp filter may not)");
   }
-  auto* space = new Space(std::move(memory), MemberId{});
+  auto* space = new Space(std::move(memory), std::move(bank), MemberId{});
   space->self_ = space->members_.enlist(MemberId{}, "MainProcess", 0);
   space->members_.activate(space->self_, ::getpid());
   space->header_->root.store(space->self_.raw);
@@ -139,8 +139,9 @@ Space& Space::found(std::size_t bytes) {
   return *space;
 }
 
-Space::Space(os::Fd memory, MemberId self)
+Space::Space(os::Fd memory, os::DescriptorQueue bank, MemberId self)
     : memory_fd_(std::move(memory)),
+      bank_(std::move(bank)),
       memory_(memory_fd_.get(), os::file_size(memory_fd_.get())),
       header_(reinterpret_cast<ArenaHeader*>(memory_.data())),
       members_(reinterpret_cast<MemberSlot*>(memory_.data() + header_->member_table),

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "arena/members.hpp"
 #include "arena/owner.hpp"
 #include "cohort/detail/block_ref.hpp"
+#include "os/descriptor_queue.hpp"
 #include "os/fd.hpp"
 #include "os/memory.hpp"
 
@@ -41,6 +43,7 @@ struct ArenaHeader {
   std::atomic<std::uint32_t> members_used;
   std::atomic<std::uint32_t> tags;  // of shared blocks, so far
   std::array<ModuleName, kModuleNames> modules;
+  alignas(64) std::array<std::byte, 64> descriptor_bank;  // its cell, all zero at first
 };
 
 class Space;
@@ -72,6 +75,8 @@ class Space {
   Members& members() noexcept { return members_; }
   ArenaHeader& header() noexcept { return *header_; }
   int memory_fd() const noexcept { return memory_fd_.get(); }
+  // Descriptors on their way between members: see launch/descriptor_bank.hpp.
+  const os::DescriptorQueue& bank() const noexcept { return bank_; }
   MemberId self() const noexcept { return self_; }
   void become(MemberId self) noexcept { self_ = self; }
 
@@ -114,13 +119,14 @@ class Space {
   MemberSlot& my_slot() noexcept { return members_.slot(self_); }
 
  private:
-  Space(os::Fd memory, MemberId self);
+  Space(os::Fd memory, os::DescriptorQueue bank, MemberId self);
 
   void wake_all_waits();
   void end_dependants(MemberId parent);
   void settle_relations(MemberId dead);
 
   os::Fd memory_fd_;
+  os::DescriptorQueue bank_;
   os::Mapping memory_;
   ArenaHeader* header_;
   Members members_;

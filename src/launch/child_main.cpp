@@ -217,6 +217,7 @@ void run_inherited(MemberId self, const Plan& plan) noexcept {
   space.become(self);
   if (!space.members().activate(self, ::getpid())) ::_exit(0);
   Runtime& runtime = Runtime::here();
+  detail::BlockRefs::reopen_all();
   shed_inheritance(runtime, identity);
   os::reset_dispositions();
   os::unblock_all_signals();

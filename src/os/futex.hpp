@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 #include "os/fd.hpp"
 
@@ -14,6 +15,14 @@ enum class FutexResult { woken, changed, timed_out, interrupted };
 // reason.
 FutexResult futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
                        Deadline deadline) noexcept;
+struct FutexValue {
+  const std::atomic<std::uint32_t>* word;
+  std::uint32_t expected;
+};
+// Sleeps while each word holds its value, until one of them is woken or the deadline. May return
+// early for no reason; where the system cannot wait for several (Linux before 5.16), or not for so
+// many, within milliseconds.
+void futex_wait_any(std::span<const FutexValue> words, Deadline deadline) noexcept;
 // Wakes at most `count` sleepers; answers how many.
 int futex_wake(const std::atomic<std::uint32_t>& word, int count) noexcept;
 inline int futex_wake_all(const std::atomic<std::uint32_t>& word) noexcept {

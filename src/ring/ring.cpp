@@ -1,11 +1,16 @@
 #include "ring/ring.hpp"
 
-#include <algorithm>
+#include <sched.h>
+
 #include <bit>
+#include <cstring>
+#include <limits>
 #include <utility>
 
 #include "arena/block_refs.hpp"
 #include "cohort/error.hpp"
+#include "os/step.hpp"
+#include "ring/producer.hpp"
 
 namespace cohort::ring {
 
@@ -13,248 +18,198 @@ using arena::Offset;
 using arena::Space;
 
 namespace {
-constexpr std::size_t kLeastBytes = 4096;
-}  // namespace
 
-// Gives back what messages still in the ring carry. Repeatable: a parcel that was dropped is no
-// longer in this ring's hands.
+constexpr std::size_t kLeastBytes = 4096;
+// Larger messages cost more to copy into and out of the ring, under its locks, than a block does.
+constexpr std::size_t kLargestCarried = std::size_t{16} << 10;
+
+// Bytes of large messages.
+constexpr std::size_t kFarAhead = std::size_t{4} << 20;
+
+// Gives back what messages still in the ring carry, and its segments.
 void finalize_ring(Space& space, Offset block) {
-  auto& ring = space.cell<RingCell>(arena::cell_of(block));
-  std::uint64_t tail = ring.tail.load(std::memory_order_acquire);
-  for (std::uint64_t head = ring.head.load(std::memory_order_acquire); head < tail;) {
-    Ring::Record record;
-    std::memcpy(&record, Ring::data(ring) + (head & (ring.capacity - 1)), sizeof record);
-    if (record.form == Ring::Form::parcel) {
-      Offset parcel = 0;
-      std::memcpy(&parcel, Ring::data(ring) + (head & (ring.capacity - 1)) + sizeof record,
-                  sizeof parcel);
-      arena::drop_from_ring(space, parcel, block, head);
-    }
-    head += Ring::needed(record.length);
-  }
-  if (Offset parcel = ring.handing_over.load()) arena::drop_from_ring(space, parcel, block, tail);
+  if (space.cell<RingCell>(arena::cell_of(block)).sent_blocks.load())
+    arena::drop_all_in_ring(space, block);
 }
+const bool finalizer_set = (arena::set_finalizer(arena::BlockKind::ring, finalize_ring), true);
+
+}  // namespace
 
 namespace {
-const bool finalizer_set = (arena::set_finalizer(arena::BlockKind::ring, finalize_ring), true);
+
+detail::BlockRef make_ring(const RingOptions& options) {
+  (void)finalizer_set;
+  const std::size_t bytes = std::bit_ceil(std::max(options.bytes, kLeastBytes));
+  auto block = detail::BlockRefs::create(
+      sizeof(RingCell) + sizeof(Segment) + bytes + options.extra_bytes, arena::BlockKind::ring);
+  auto& ring = *reinterpret_cast<RingCell*>(block.data());
+  ring.grows = options.grows ? 1 : 0;
+  ring.most_messages = options.most_messages;
+  ring.first_bytes = bytes;
+  const Offset first = first_segment_of(arena::cell_of(block.offset()));
+  const auto log2 = static_cast<unsigned>(std::countr_zero(bytes));
+  ring.put_segment = ring.take_segment = SegmentName::of(first, log2, 0, 0).raw;
+  return block;
+}
+
 }  // namespace
 
-Message::Message(Message&& other) noexcept
-    : copied_(std::move(other.copied_)),
-      parcel_(std::exchange(other.parcel_, 0)),
-      epoch_(other.epoch_),
-      referred_(std::move(other.referred_)) {}
+Ring::Ring(const RingOptions& options) : Ring(make_ring(options)) {}
 
-Message& Message::operator=(Message&& other) noexcept {
-  std::swap(copied_, other.copied_);
-  std::swap(parcel_, other.parcel_);
-  std::swap(epoch_, other.epoch_);
-  std::swap(referred_, other.referred_);
-  return *this;
+std::byte* RingView::extra() const {
+  RingCell& ring = cell();
+  return reinterpret_cast<std::byte*>(cell_ + 1) + sizeof(Segment) + ring.first_bytes;
 }
 
-std::span<const std::byte> Message::bytes() const {
-  if (!parcel_) return copied_;
-  return arena::payload_of(Space::here(), parcel_);
+bool RingView::carries(std::size_t bytes) const {
+  const std::size_t most =
+      cell().grows ? kLargestCarried : std::min(kLargestCarried, cell().first_bytes / 4);
+  return record_bytes(bytes) <= most;
 }
 
-std::span<const Offset> Message::references() const {
-  if (!parcel_) return {};
-  return arena::references_of(Space::here(), parcel_);
+std::size_t RingView::put_some(std::span<const std::span<const std::byte>> messages) const {
+  return put_some(messages.size(), [&](std::size_t i) { return messages[i]; });
 }
 
-void Message::clear() {
-  Offset parcel = std::exchange(parcel_, 0);
-  if (parcel && epoch_ == Space::epoch()) arena::drop_parcel(Space::here(), parcel);
-  referred_.clear();
-}
-
-Ring::Ring(std::size_t bytes) {
-  (void)finalizer_set;
-  std::size_t capacity = std::bit_ceil(std::max(bytes, kLeastBytes));
-  block_ = detail::BlockRefs::create(sizeof(RingCell) + capacity, arena::BlockKind::ring);
-  cell().capacity = capacity;
-}
-
-// Where a record of `length` goes, skipping the rest of the ring when it does not fit before the
-// end; empty when the ring is too full.
-std::optional<std::uint64_t> Ring::room_at(RingCell& ring, std::uint64_t tail, std::size_t length) {
-  std::size_t left = ring.capacity - (tail & (ring.capacity - 1));
-  std::size_t skip = needed(length) > left ? left : 0;
-  auto fits = [&] { return tail + skip + needed(length) - ring.seen_head <= ring.capacity; };
-  if (!fits()) {
-    ring.seen_head = ring.head.load(std::memory_order_acquire);
-    if (!fits()) return std::nullopt;
-  }
-  return tail + skip;
-}
-
-void Ring::write(RingCell& ring, std::uint64_t place, Form form, std::span<const std::byte> bytes) {
-  std::byte* to = data(ring) + (place & (ring.capacity - 1));
-  Record record{static_cast<std::uint32_t>(bytes.size()), form};
-  std::memcpy(to, &record, sizeof record);
-  if (!bytes.empty()) std::memcpy(to + sizeof record, bytes.data(), bytes.size());
-}
-
-// A producer died in the middle: a parcel that it handed over and did not publish is nobody's.
-void Ring::mend_put(Space& space, RingCell& ring, Offset block) {
-  ring.seen_head = ring.head.load(std::memory_order_acquire);
-  Offset parcel = ring.handing_over.load();
-  std::uint64_t tail = ring.tail.load();
-  if (parcel) arena::drop_from_ring(space, parcel, block, tail);
-  ring.handing_over.store(0);
-}
-
-bool Ring::try_put(std::span<const std::byte> message) const {
-  return put_some(std::span(&message, 1)) == 1;
-}
-
-std::size_t Ring::put_some(std::span<const std::span<const std::byte>> messages) const {
+RingView::Put RingView::try_parcel(Offset parcel) const {
   Space& space = Space::here();
   RingCell& ring = cell();
-  std::size_t count = 0;
-  {
-    sync::Locked guard(ring.put_lock, space);
-    if (guard.owner_died()) mend_put(space, ring, block_.offset());
-    std::uint64_t tail = ring.tail.load(std::memory_order_relaxed);
-    for (auto message : messages) {
-      auto place = room_at(ring, tail, message.size());
-      if (!place) break;
-      if (*place != tail) {
-        Record skip{static_cast<std::uint32_t>(*place - tail - sizeof(Record)), Form::skip};
-        std::memcpy(data(ring) + (tail & (ring.capacity - 1)), &skip, sizeof skip);
-      }
-      write(ring, *place, Form::bytes, message);
-      tail = *place + needed(message.size());
-      ++count;
+  for (;;) {
+    Producer producer(space, ring, block_);
+    if (!producer.usable()) continue;
+    if (producer.closed() != Closed::no) return Put::closed;
+    auto at = producer.room_at(producer.tail(), sizeof parcel);
+    if (!at && producer.grow(sizeof parcel)) at = producer.room_at(producer.tail(), sizeof parcel);
+    if (!at && producer.lost()) continue;
+    if (!at) return Put::full;
+    producer.hand_over(parcel, *at);
+    producer.write(*at, Form::parcel, std::as_bytes(std::span(&parcel, 1)));
+    if (producer.commit(at->after(1, record_bytes(sizeof parcel)))) {
+      producer.handed_over(parcel);
+      break;
     }
-    os::step("ring.written");
-    if (count) ring.tail.store(tail, std::memory_order_release);
-    os::step("ring.committed");
+    if (!producer.take_back(parcel, *at))
+      throw Error("a message was lost while its sender was stopped: send it again");
   }
-  if (count) ring.filled.ring(static_cast<int>(count));
-  return count;
+  ring.filled.ring_after_change(1);
+  return Put::done;
 }
 
-bool Ring::try_put_parcel(Offset parcel) const {
-  Space& space = Space::here();
-  RingCell& ring = cell();
-  {
-    sync::Locked guard(ring.put_lock, space);
-    if (guard.owner_died()) mend_put(space, ring, block_.offset());
-    std::uint64_t tail = ring.tail.load(std::memory_order_relaxed);
-    auto place = room_at(ring, tail, sizeof parcel);
-    if (!place) return false;
-    if (*place != tail) {
-      // A skip is published by itself, so that the parcel's stamp is the tail it is put at.
-      Record skip{static_cast<std::uint32_t>(*place - tail - sizeof(Record)), Form::skip};
-      std::memcpy(data(ring) + (tail & (ring.capacity - 1)), &skip, sizeof skip);
-      ring.tail.store(*place, std::memory_order_release);
-    }
-    ring.handing_over.store(parcel);
-    os::step("ring.handing_over");
-    arena::give_to_ring(space, parcel, block_.offset(), *place);
-    os::step("ring.handed_over");
-    write(ring, *place, Form::parcel, std::as_bytes(std::span(&parcel, 1)));
-    os::step("ring.written");
-    ring.tail.store(*place + needed(sizeof parcel), std::memory_order_release);
-    os::step("ring.committed");
-    ring.handing_over.store(0);
+// Waits until `enough()`, though not for long.
+template <class Enough>
+void linger(Enough&& enough) {
+  constexpr std::chrono::microseconds kLongest{10};
+  constexpr int kPauses = 16;
+  const auto until = os::Clock::now() + kLongest;
+  for (int round = 0; !enough() && os::Clock::now() < until; ++round) {
+    if (round > 3) ::sched_yield();
+    for (int i = 0; i < kPauses; ++i) os::pause();
   }
-  ring.filled.ring(1);
-  return true;
 }
 
-bool Ring::put(std::span<const std::byte> message, os::Deadline deadline,
-               std::span<const Offset> references) const {
-  Space& space = Space::here();
+bool RingView::quarter_free() const {
   RingCell& ring = cell();
-  bool whole = references.empty() && needed(message.size()) <= ring.capacity / 4;
-  if (whole) {
-    if (try_put(message)) return true;
-    if (!ring.drained.wait(space, deadline, [&] { return try_put(message); })) return false;
-    if (has_room(message.size())) ring.drained.ring(1);
-    return true;
+  if (ring.most_messages) return size() <= ring.most_messages - (ring.most_messages + 3) / 4;
+  return bytes_waiting() <= ring.first_bytes - ring.first_bytes / 4;
+}
+
+// Until attempt() is not refused for want of room.
+template <class Try>
+RingView::Put RingView::wait_for_room(os::Deadline deadline, Try&& attempt) const {
+  Put result = attempt();
+  if (result != Put::full) return result;
+  // A producer that puts as soon as there is room for one message fights with the consumer for
+  // every one, and sleeps in between: so it waits for a quarter of the room first.
+  if (!deadline || os::Clock::now() < *deadline) linger([&] { return quarter_free(); });
+  cell().drained.wait(Space::here(), deadline, [&] { return (result = attempt()) != Put::full; });
+  if (result == Put::done && room_for_more()) cell().drained.ring(1);
+  return result;
+}
+
+RingView::Put RingView::offer_parcel(Offset parcel, os::Deadline deadline) const {
+  // Messages that pile up leave the caches, and new pages for them cost more than copying does: so
+  // a producer that is far ahead lets its consumers catch up a little.
+  const std::size_t bytes = arena::payload_of(Space::here(), parcel).size();
+  const auto few = [&] { return size() * bytes <= kFarAhead; };
+  if (cell().grows && !few() && (!deadline || os::Clock::now() < *deadline)) linger(few);
+  return wait_for_room(deadline, [&] { return try_parcel(parcel); });
+}
+
+RingView::Put RingView::offer(std::span<const std::byte> message, os::Deadline deadline,
+                              std::span<const Offset> references) const {
+  if (references.empty() && carries(message.size())) {
+    return wait_for_room(deadline, [&] {
+      Put result = Put::done;
+      put_some(
+          1, [&](std::size_t) { return message; }, &result);
+      return result;
+    });
   }
+  Space& space = Space::here();
   Offset parcel = arena::make_parcel(space, references, message.size());
   auto payload = arena::payload_of(space, parcel);
   if (!message.empty()) std::memcpy(payload.data(), message.data(), message.size());
   os::step("ring.parcel_made");
-  if (try_put_parcel(parcel)) return true;
-  if (!ring.drained.wait(space, deadline, [&] { return try_put_parcel(parcel); })) {
-    arena::drop_parcel(space, parcel);
-    return false;
-  }
-  if (has_room(sizeof parcel)) ring.drained.ring(1);
-  return true;
+  Put result = offer_parcel(parcel, deadline);
+  if (result != Put::done) arena::drop_parcel(space, parcel);
+  return result;
 }
 
-// About: whether another message of this length would fit, for a producer that sleeps still.
-bool Ring::has_room(std::size_t length) const {
-  return bytes_waiting() + needed(length) <= cell().capacity;
-}
-
-// Under the consumers' lock: the message at `head`, which moves past it. A parcel that is not in
-// the ring's hands any more was taken by a consumer that died before it could say so: it is gone
-// with it.
-std::optional<Message> Ring::take_one(Space& space, RingCell& ring, std::uint64_t& head) const {
-  for (;;) {
-    if (head == ring.seen_tail) {
-      ring.seen_tail = ring.tail.load(std::memory_order_acquire);
-      if (head == ring.seen_tail) return std::nullopt;
-    }
-    const std::byte* from = data(ring) + (head & (ring.capacity - 1));
-    Record record;
-    std::memcpy(&record, from, sizeof record);
-    std::uint64_t place = head;
-    head += needed(record.length);
-    if (record.form == Form::skip) continue;
-    Message message;
-    if (record.form == Form::bytes) {
-      message.copied_.assign(from + sizeof record, from + sizeof record + record.length);
-      return message;
-    }
-    Offset parcel = 0;
-    std::memcpy(&parcel, from + sizeof record, sizeof parcel);
-    auto referred = detail::BlockRefs::take_parcel(space, parcel, block_.offset(), place);
-    if (!referred) continue;
-    message.parcel_ = parcel;
-    message.epoch_ = Space::epoch();
-    message.referred_ = std::move(*referred);
-    return message;
-  }
-}
-
-std::optional<Message> Ring::try_take() const {
-  if (empty()) return std::nullopt;
-  Space& space = Space::here();
+// About: whether there is room for a producer that sleeps still.
+bool RingView::room_for_more() const {
   RingCell& ring = cell();
-  std::optional<Message> message;
-  {
-    sync::Locked guard(ring.take_lock, space);
-    std::uint64_t head = ring.head.load(std::memory_order_relaxed);
-    message = take_one(space, ring, head);
-    os::step("ring.copied");
-    ring.head.store(head, std::memory_order_release);
-    os::step("ring.taken");
-  }
-  ring.drained.ring(1);
-  return message;
+  if (ring.most_messages) return size() < ring.most_messages;
+  return bytes_waiting() < ring.first_bytes;
 }
 
-std::optional<Message> Ring::take(os::Deadline deadline) const {
+bool RingView::try_take(Message& message) const {
+  struct Sink : RingSink {
+    void bytes(std::span<const std::byte> one) { to.assign(one); }
+    void parcel(Message taken) { to = std::move(taken); }
+    Message& to;
+  };
+  Sink sink{{}, message};
+  return take_batch(1, sink) == 1;
+}
+
+std::optional<Message> RingView::take(os::Deadline deadline) const {
   return take_unless([] { return false; }, deadline);
 }
 
-bool Ring::empty() const {
+void RingView::close(Closed how) const {
+  Space& space = Space::here();
   RingCell& ring = cell();
-  return ring.head.load(std::memory_order_acquire) == ring.tail.load(std::memory_order_acquire);
+  for (bool done = false; !done;) {
+    Producer producer(space, ring, block_);
+    if (!producer.usable()) continue;
+    std::uint32_t seen = ring.closed.load();
+    while (seen < static_cast<std::uint32_t>(how) &&
+           !ring.closed.compare_exchange_weak(seen, static_cast<std::uint32_t>(how))) {
+    }
+    done = true;
+  }
+  ring.filled.ring(std::numeric_limits<int>::max());
+  ring.drained.ring(std::numeric_limits<int>::max());
 }
 
-std::size_t Ring::bytes_waiting() const {
+Closed RingView::closed() const {
+  return static_cast<Closed>(cell().closed.load(std::memory_order_acquire));
+}
+
+bool RingView::empty() const { return size() == 0; }
+
+std::size_t RingView::size() const {
   RingCell& ring = cell();
-  auto head = ring.head.load(std::memory_order_acquire);
-  return ring.tail.load(std::memory_order_acquire) - head;
+  // The head first: it never passes a tail that is seen later.
+  const Mark head{ring.head.load(std::memory_order_acquire)};
+  const Mark tail{ring.tail.load(std::memory_order_acquire)};
+  return tail.count() - head.count();
+}
+
+std::size_t RingView::bytes_waiting() const {
+  RingCell& ring = cell();
+  const Mark head{ring.head.load(std::memory_order_acquire)};
+  return bytes_between(head, Mark{ring.tail.load(std::memory_order_acquire)});
 }
 
 }  // namespace cohort::ring

@@ -49,7 +49,12 @@ struct Doorbell {
   // Wakes up to `count` sleepers, after a change that they wait for.
   void ring(int count = 1) {
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (sleeping.load(std::memory_order_relaxed) == 0) return;
+    ring_after_change(count);
+  }
+
+  // The same when the change was a sequentially consistent read-modify-write: no fence is needed.
+  void ring_after_change(int count) {
+    if (sleeping.load(std::memory_order_seq_cst) == 0) return;
     if (sleeping.exchange(0, std::memory_order_acq_rel) == 0) return;
     os::step("doorbell.flag_cleared");
     rings.fetch_add(1, std::memory_order_release);

@@ -315,8 +315,9 @@ TEST_P(KilledConsumer, TakesOneMessageAlongAtMost) {
 INSTANTIATE_TEST_SUITE_P(
     Every, KilledConsumer,
     testing::Values(Step{"ring.copied", false, true}, Step{"ring.taken", false, false},
-                    Step{"block_refs.adopted", true, true}, Step{"ring.copied", true, false},
-                    Step{"ring.taken", true, false}, Step{"doorbell.woken", false, true}),
+                    Step{"block_refs.claimed", true, true}, Step{"block_refs.adopted", true, true},
+                    Step{"ring.copied", true, false}, Step{"ring.taken", true, false},
+                    Step{"doorbell.woken", false, true}),
     step_name);
 
 class KilledFinalizer : public RingChaos, public testing::WithParamInterface<const char*> {};

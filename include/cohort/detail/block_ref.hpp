@@ -31,6 +31,11 @@ class BlockRef {
   static BlockRef adopt(std::uint64_t offset);
 
   explicit operator bool() const noexcept { return local_ != nullptr; }
+  // A mark that all references of this process to the block share, for what may be closed.
+  void close() const noexcept {
+    if (local_) local_->closed.store(true, std::memory_order_relaxed);
+  }
+  bool closed() const noexcept { return !local_ || local_->closed.load(std::memory_order_relaxed); }
   // The block's place in the arena; 0 for an empty reference.
   std::uint64_t offset() const noexcept;
   // The cell in the block. Throws cohort::Error when empty or inert.
@@ -58,6 +63,7 @@ class BlockRef {
     std::atomic<long> count{1};
     std::uint64_t block = 0;
     std::uint32_t epoch = 0;
+    std::atomic<bool> closed{false};
     std::byte* data = nullptr;
   };
   friend struct BlockRefs;

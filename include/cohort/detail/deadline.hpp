@@ -6,12 +6,12 @@
 
 namespace cohort::detail {
 
-using Deadline = std::optional<std::chrono::steady_clock::time_point>;  // none: wait for ever
+using Clock = std::chrono::steady_clock;
+using Deadline = std::optional<Clock::time_point>;  // none: wait for ever
 
 // Now + limit. A limit beyond what the clock can tell is no limit; a negative one has passed.
 template <class Rep, class Period>
 Deadline deadline_after(std::chrono::duration<Rep, Period> limit) {
-  using Clock = std::chrono::steady_clock;
   using Seconds = std::chrono::duration<long double>;
   const auto now = Clock::now();
   if (!(limit > limit.zero())) return now;
