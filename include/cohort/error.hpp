@@ -2,9 +2,14 @@
 // std::system_error.
 #pragma once
 
+#include <cstddef>
+#include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace cohort {
 
@@ -72,10 +77,21 @@ class EndOfFile : public Error {
   using Error::Error;
 };
 
+// Holds the message, so that nothing is lost; one that was rethrown from another process does not.
 class BufferTooShort : public Error {
  public:
   BufferTooShort() : Error("the buffer is too short for the message") {}
+  explicit BufferTooShort(std::vector<std::byte> message) : BufferTooShort() {
+    message_ = std::make_shared<const std::vector<std::byte>>(std::move(message));
+  }
   using Error::Error;
+
+  std::span<const std::byte> message() const noexcept {
+    return message_ ? std::span(*message_) : std::span<const std::byte>();
+  }
+
+ private:
+  std::shared_ptr<const std::vector<std::byte>> message_;  // copying an exception must not fail
 };
 
 class AuthenticationError : public Error {

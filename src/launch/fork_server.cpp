@@ -344,12 +344,16 @@ void ForkServer::become_child(const Question& question) {
 
 void ForkServer::run_again(const Question& question) {
   Runtime& runtime = Runtime::here();
-  arena::Inheritance inheritance{space_.memory_fd(), runtime.front_door.get(), question.child,
-                                 question.request};
+  arena::Inheritance inheritance;
+  inheritance.memory = space_.memory_fd();
+  inheritance.bank_in = space_.bank().in();
+  inheritance.bank_out = space_.bank().out();
+  inheritance.front_door = runtime.front_door.get();
+  inheritance.self = question.child;
+  inheritance.request = question.request;
   ::setenv(arena::kInheritanceVariable, inheritance.text().c_str(), 1);
   ::syscall(SYS_close_range, 3, ~0U, 4U);  // CLOSE_RANGE_CLOEXEC
-  os::set_close_on_exec(inheritance.memory, false);
-  os::set_close_on_exec(inheritance.front_door, false);
+  for (int fd : inheritance.descriptors()) os::set_close_on_exec(fd, false);
   os::unblock_all_signals();
   ::execve("/proc/self/exe", runtime.arguments.data(), environ);
   space_.members().slot(question.child).failure.store(static_cast<std::uint64_t>(errno));

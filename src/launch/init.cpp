@@ -29,8 +29,7 @@ namespace {
   ::unsetenv(arena::kInheritanceVariable);
   Runtime& runtime = Runtime::here();
   runtime.front_door = os::Fd(inheritance.front_door);
-  os::set_close_on_exec(inheritance.front_door, true);
-  os::set_close_on_exec(inheritance.memory, true);
+  for (int fd : inheritance.descriptors()) os::set_close_on_exec(fd, true);
   for (char** argument = argv; *argument; ++argument) runtime.arguments.push_back(*argument);
   runtime.arguments.push_back(nullptr);
   launch::note_modules_at_init();

@@ -21,12 +21,9 @@ bool peer_is_gone(int error) {
   return error == EPIPE || error == ECONNRESET || error == ECONNREFUSED || error == ENOTCONN;
 }
 
-}  // namespace
+bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
 
-std::pair<Fd, Fd> socket_pair() { return pair_of(SOCK_SEQPACKET); }
-std::pair<Fd, Fd> datagram_pair() { return pair_of(SOCK_DGRAM); }
-
-bool send_record(int socket, std::span<const std::byte> data, std::span<const int> fds) {
+ssize_t send(int socket, std::span<const std::byte> data, std::span<const int> fds, int flags) {
   if (fds.size() > kMostFds) fail("sendmsg", EMFILE, "too many descriptors in one record");
   iovec part{const_cast<std::byte*>(data.data()), data.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMostFds)]{};
@@ -42,13 +39,10 @@ bool send_record(int socket, std::span<const std::byte> data, std::span<const in
     head->cmsg_len = CMSG_LEN(fds.size_bytes());
     std::memcpy(CMSG_DATA(head), fds.data(), fds.size_bytes());
   }
-  auto sent = retry([&] { return ::sendmsg(socket, &message, MSG_NOSIGNAL); });
-  if (sent >= 0) return true;
-  if (peer_is_gone(errno)) return false;
-  fail("sendmsg", errno);
+  return retry([&] { return ::sendmsg(socket, &message, MSG_NOSIGNAL | flags); });
 }
 
-std::optional<Received> receive_record(int socket, std::span<std::byte> data, bool wait) {
+std::optional<Received> receive(int socket, std::span<std::byte> data, int flags) {
   iovec part{data.data(), data.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMostFds)];
   msghdr message{};
@@ -56,10 +50,9 @@ std::optional<Received> receive_record(int socket, std::span<std::byte> data, bo
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
-  int flags = MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT);
-  auto length = retry([&] { return ::recvmsg(socket, &message, flags); });
+  auto length = retry([&] { return ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | flags); });
   if (length < 0) {
-    if (!wait && (errno == EAGAIN || errno == EWOULDBLOCK)) return Received{};
+    if ((flags & MSG_DONTWAIT) != 0 && would_block(errno)) return Received{};
     if (peer_is_gone(errno)) return std::nullopt;
     fail("recvmsg", errno);
   }
@@ -73,8 +66,37 @@ std::optional<Received> receive_record(int socket, std::span<std::byte> data, bo
       result.fds.push_back(Fd::clear_of_stdio(raw));
     }
   }
+  if ((message.msg_flags & MSG_CTRUNC) != 0)
+    fail("recvmsg", EMFILE,
+         "there was no descriptor number left for one that was sent: close some, or raise "
+         "ulimit -n");
   if (length == 0 && result.fds.empty()) return std::nullopt;
   return result;
+}
+
+}  // namespace
+
+std::pair<Fd, Fd> socket_pair() { return pair_of(SOCK_SEQPACKET); }
+std::pair<Fd, Fd> datagram_pair() { return pair_of(SOCK_DGRAM); }
+
+bool send_record(int socket, std::span<const std::byte> data, std::span<const int> fds) {
+  if (send(socket, data, fds, 0) >= 0) return true;
+  if (peer_is_gone(errno)) return false;
+  fail("sendmsg", errno);
+}
+
+bool try_send_record(int socket, std::span<const std::byte> data, std::span<const int> fds) {
+  if (send(socket, data, fds, MSG_DONTWAIT) >= 0) return true;
+  if (would_block(errno) || errno == ETOOMANYREFS) return false;
+  fail("sendmsg", errno);
+}
+
+std::optional<Received> receive_record(int socket, std::span<std::byte> data, bool wait) {
+  return receive(socket, data, wait ? 0 : MSG_DONTWAIT);
+}
+
+std::optional<Received> peek_record(int socket, std::span<std::byte> data) {
+  return receive(socket, data, MSG_PEEK | MSG_DONTWAIT);
 }
 
 }  // namespace cohort::os
