@@ -40,11 +40,27 @@ void Comparison::skip(const std::string& name, const std::string& reason) {
   skipped_.push_back(name + ": skipped, " + reason);
 }
 
+void Comparison::leave_out_if(std::function<bool()> unfit, std::string reason) {
+  unfit_ = std::move(unfit);
+  unfit_reason_ = std::move(reason);
+}
+
+void Comparison::leave_out(const std::vector<int>& rounds) {
+  if (rounds.empty() || static_cast<int>(rounds.size()) == rounds_) return;
+  for (Variant& variant : variants_) {
+    for (auto round = rounds.rbegin(); round != rounds.rend(); ++round)
+      variant.seconds.erase(variant.seconds.begin() + *round);
+  }
+}
+
 void Comparison::run() {
   for (Variant& variant : variants_) variant.measure();  // warms caches up, wakes peers
+  std::vector<int> unfit;
   for (int round = 0; round < rounds_; ++round) {
     for (Variant& variant : variants_) variant.seconds.push_back(variant.measure());
+    if (unfit_ && unfit_()) unfit.push_back(round);
   }
+  leave_out(unfit);
   std::printf("\n%s (median of %d rounds, lowest .. highest)\n", title_.c_str(), rounds_);
   for (const Variant& variant : variants_) {
     if (variant.name.empty()) continue;
@@ -55,6 +71,11 @@ void Comparison::run() {
                 format_time(*highest).c_str());
   }
   for (const std::string& line : skipped_) std::printf("  %s\n", line.c_str());
+  if (!unfit.empty())
+    std::printf(
+        "  %zu of %d rounds %s: %s\n", unfit.size(), rounds_,
+        static_cast<int>(unfit.size()) == rounds_ ? "(kept, as there are no others)" : "left out",
+        unfit_reason_.c_str());
   std::fflush(stdout);
 }
 

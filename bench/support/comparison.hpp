@@ -30,6 +30,9 @@ class Comparison {
   // A line instead of a variant that cannot be measured here.
   void skip(const std::string& name, const std::string& reason);
 
+  // Leaves out rounds after which `unfit()` holds, unless that were all of them.
+  void leave_out_if(std::function<bool()> unfit, std::string reason);
+
   // Runs all rounds and prints the variants' medians.
   void run();
   // Prints the median over the rounds of `ours` / `peer`, and beside it the ratio of their lowest
@@ -46,11 +49,14 @@ class Comparison {
     std::vector<double> seconds;  // of each round
   };
   const Variant* find(const std::string& name) const;
+  void leave_out(const std::vector<int>& rounds);
 
   std::string title_;
   int rounds_;
   std::vector<Variant> variants_;
   std::vector<std::string> skipped_;
+  std::function<bool()> unfit_;
+  std::string unfit_reason_;
 };
 
 double median_of(std::vector<double> values);

@@ -52,6 +52,7 @@ double ping_pong(Placement placement, Other other, int times, Signal& ping, Sign
     double seconds = 0;
   };
   const Shared<std::array<Passed, 2>> passed;
+  const Shared<std::atomic<int>> done(0);
   const auto now = [] { return std::chrono::steady_clock::now().time_since_epoch().count(); };
   const auto raise = [&](Signal& signal, Passed& mine) {
     if (other == Other::asleep) let_sleep();
@@ -65,17 +66,23 @@ double ping_pong(Placement placement, Other other, int times, Signal& ping, Sign
   Passed& pings = (*passed)[0];
   Passed& pongs = (*passed)[1];
   const int warm_up = times / 5;
+  // One that left early could take its last signal with it.
+  const auto leave = [&] {
+    for (done->fetch_add(1); done->load() < 2;) sched_yield();
+  };
   const auto first = [&] {
     for (int i = -warm_up; i < times; ++i) {
       raise(ping, pings);
       await(pong, pongs, i >= 0);
     }
+    leave();
   };
   const auto second = [&] {
     for (int i = -warm_up; i < times; ++i) {
       await(ping, pings, i >= 0);
       raise(pong, pongs);
     }
+    leave();
   };
   in_two_processes(placement, first, second);
   return (pings.seconds + pongs.seconds) / 2 / times;
