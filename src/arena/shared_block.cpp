@@ -229,6 +229,14 @@ bool in_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp) {
          references_in(space, parcel) && space.cell<ParcelHeader>(parcel).stamp == stamp;
 }
 
+bool awaits_taking(Space& space, Offset parcel, Offset ring, std::uint64_t stamp) {
+  if (!space.heap().plausible(parcel)) return false;
+  const Owner owner = space.heap().owner(parcel);
+  if (owner != Owner::transit(ring) && !owner.is(Hold::finalizing)) return false;
+  const auto& header = space.cell<ParcelHeader>(parcel);
+  return references_in(space, parcel) && header.ring == ring && header.stamp == stamp;
+}
+
 namespace {
 // Who has the parcel when it may be claimed: the ring, or a member that died over claiming it.
 std::optional<Owner> claimable_from(Space& space, Offset parcel, Offset ring, std::uint64_t stamp) {

@@ -96,6 +96,8 @@ void shrink_parcel(Space& space, Offset parcel, std::size_t payload_bytes);
 void give_to_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp);
 // Whether the parcel is in the ring's hands since it was put at this position.
 bool in_ring(Space& space, Offset parcel, Offset ring, std::uint64_t stamp);
+// The same, or a member is about to take it.
+bool awaits_taking(Space& space, Offset parcel, Offset ring, std::uint64_t stamp);
 // Takes it out in two steps, for a member that adopts what it refers to in between: claimed, it
 // still keeps these blocks, and it is back in the ring when the member dies. Answers false when it
 // was not there.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <new>
 #include <ostream>
 #include <stdexcept>
 #include <string>
@@ -43,6 +44,9 @@ auto in_step(State& state, Body&& body) {
     throw;
   } catch (const std::length_error&) {
     state.stop_receiving();
+    throw;
+  } catch (const std::bad_alloc&) {
+    state.stop_receiving();  // the rest of the message would be taken for others
     throw;
   }
 }

@@ -7,6 +7,7 @@
 
 #include "arena/block_refs.hpp"
 #include "arena/shared_block.hpp"
+#include "cohort/error.hpp"
 #include "os/step.hpp"
 #include "sync/doorbell.hpp"
 
@@ -46,10 +47,12 @@ bool with_sender(Space& space, const ParcelNote& note) {
 }
 
 // The few instructions between the two.
-void await_sender(Space& space, HubCell& cell, const ParcelNote& note) {
+void await_sender(Space& space, HubCell& cell, const ParcelNote& note,
+                  const std::function<void()>& go_on) {
   while (!cell.handed_over.wait(space, os::Clock::now() + kLookAtSender,
                                 [&] { return !with_sender(space, note); })) {
     if (space.members().process_gone(note.sender)) space.bury(note.sender);
+    go_on();
   }
 }
 
@@ -70,6 +73,7 @@ OutgoingParcel::OutgoingParcel(const BlockRef& hub, std::span<const Offset> refe
   std::erase(others, hub.offset());
   note_.parcel = arena::make_parcel(space_, others, message.size());
   note_.sender = space_.self();
+  note_.hub = hub.offset();
   space_.cell<arena::ParcelHeader>(note_.parcel).stamp = note_.stamp;
   auto payload = arena::payload_of(space_, note_.parcel);
   if (!message.empty()) std::memcpy(payload.data(), message.data(), message.size());
@@ -88,14 +92,19 @@ void OutgoingParcel::hand_over() {
   cell_of(hub_).handed_over.ring();
 }
 
-std::optional<IncomingParcel> IncomingParcel::take(const BlockRef& hub, const ParcelNote& note) {
+std::optional<IncomingParcel> IncomingParcel::take(const BlockRef& hub, const ParcelNote& note,
+                                                   const std::function<void()>& go_on) {
+  if (note.hub != hub.offset())
+    throw SerializationError(
+        "the message carries handles and came through another pipe: bytes of such a message cannot "
+        "be passed on");
   HubCell& cell = cell_of(hub);
   Space& space = Space::here();
-  await_sender(space, cell, note);
+  await_sender(space, cell, note, go_on);
   os::step("hub.taking");
   auto references = detail::BlockRefs::take_parcel(space, note.parcel, hub.offset(), note.stamp);
-  cell.taken.fetch_add(1);
   if (!references) return std::nullopt;
+  cell.taken.fetch_add(1);
   return IncomingParcel(note.parcel, std::move(*references));
 }
 

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -24,6 +25,7 @@ struct ParcelNote {
   std::uint64_t stamp = 0;
   arena::MemberId sender;
   std::uint32_t unused = 0;
+  arena::Offset hub = 0;
 };
 
 detail::BlockRef make_hub();
@@ -52,7 +54,10 @@ class OutgoingParcel {
 class IncomingParcel {
  public:
   // Empty when its sender was killed before it had handed the parcel over: then it was not sent.
-  static std::optional<IncomingParcel> take(const detail::BlockRef& hub, const ParcelNote& note);
+  // A sender may be stopped before that: `go_on` is called every tenth of a second, and may throw.
+  // Throws SerializationError for the note of another pipe.
+  static std::optional<IncomingParcel> take(const detail::BlockRef& hub, const ParcelNote& note,
+                                            const std::function<void()>& go_on);
   IncomingParcel(IncomingParcel&& other) noexcept;
   IncomingParcel& operator=(IncomingParcel&&) = delete;
   ~IncomingParcel();

@@ -96,7 +96,7 @@ void Reception::close() noexcept {
   closed_.store(true);
   wake_->signal();
   const Visit visit(*this, std::nullopt);
-  guests_.clear();
+  while (!guests_.empty()) turn_away(guests_.begin());
   epoll_.reset();
   wake_.reset();
 }
@@ -113,7 +113,7 @@ std::optional<os::Accepted> Reception::attend(std::uint64_t key) {
 std::optional<os::Accepted> Reception::admit() {
   auto client = os::accept_one(listening_);
   if (!client || !rules_.credentials) return client;
-  if (guests_.size() == kMostGuests) take_out(guests_.begin());
+  if (guests_.size() == kMostGuests) turn_away(guests_.begin());
   const int socket = client->socket.get();
   guests_.push_back({next_key_, std::move(*client),
                      wire::HandshakeIo(socket, wire::Handshake(wire::Handshake::Role::accepting,
@@ -130,13 +130,13 @@ std::optional<os::Accepted> Reception::advance(Guests::iterator guest) {
     case wire::HandshakeIo::State::done:
       return take_out(guest);
     case wire::HandshakeIo::State::hung_up:
-      take_out(guest);
+      turn_away(guest);
       refuse("it hung up");
     case wire::HandshakeIo::State::failed:
       break;
   }
   const char* reason = guest->handshake.reason();
-  take_out(guest);
+  turn_away(guest);
   refuse(reason);
 }
 
@@ -147,11 +147,17 @@ os::Accepted Reception::take_out(Guests::iterator guest) noexcept {
   return client;
 }
 
+// A forked child may have a copy of the socket: the client hears of it all the same.
+void Reception::turn_away(Guests::iterator guest) noexcept {
+  os::hang_up(guest->client.socket.get());
+  take_out(guest);
+}
+
 void Reception::turn_away_the_late() {
   const auto late = std::find_if(guests_.begin(), guests_.end(),
                                  [](const Guest& guest) { return passed(guest.deadline); });
   if (late == guests_.end()) return;
-  take_out(late);
+  turn_away(late);
   refuse("it did not prove in time that it has the key");
 }
 

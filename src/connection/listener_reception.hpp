@@ -53,6 +53,7 @@ class Reception {
   std::optional<os::Accepted> admit();
   std::optional<os::Accepted> advance(Guests::iterator guest);
   os::Accepted take_out(Guests::iterator guest) noexcept;
+  void turn_away(Guests::iterator guest) noexcept;
   void turn_away_the_late();
   os::Deadline next_deadline(os::Deadline limit) const;
 

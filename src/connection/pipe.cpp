@@ -9,6 +9,7 @@
 #include "connection/hub.hpp"
 #include "connection/state.hpp"
 #include "launch/handle_io.hpp"
+#include "os/call.hpp"
 #include "os/stream.hpp"
 #include "wire/frame.hpp"
 
@@ -81,7 +82,9 @@ void receive_object(const Connection& connection, DecodeObject decode, void* obj
   for (;;) {
     const auto frame = connection.recv_bytes();
     if (auto note = note_in(frame)) {
-      const auto parcel = IncomingParcel::take(connection.state()->hub, *note);
+      const auto parcel = IncomingParcel::take(connection.state()->hub, *note, [&] {
+        if (connection.closed()) os::fail("recv", EBADF, "the connection was closed meanwhile");
+      });
       if (!parcel) continue;
       launch::HandleReader reader(parcel->message());
       decode(reader, object);

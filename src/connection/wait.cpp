@@ -30,7 +30,11 @@ void poll_all(std::vector<pollfd>& items, os::Deadline deadline) {
 
 std::vector<pollfd> items_for(std::span<const Waitable> objects) {
   std::vector<pollfd> items;
-  for (const Waitable& one : objects) items.push_back({one.fileno(), POLLIN, 0});
+  for (const Waitable& one : objects) {
+    if (one.fileno() < 0 && !one.watched_block())
+      os::fail("poll", EBADF, "a negative number is no descriptor");
+    items.push_back({one.fileno(), POLLIN, 0});
+  }
   return items;
 }
 

@@ -137,8 +137,11 @@ detail::BlockRef deposit(int fd) {
   auto ticket = detail::BlockRefs::create(sizeof(TicketCell), BlockKind::ticket);
   const std::uint64_t number = bank_of(space).numbers.fetch_add(1) + 1;
   ticket_at(space, ticket.offset()).number.store(number);
-  const BankHeld held(space);
-  if (!space.bank().has_room()) sweep(space);
+  // Without the lock, whose owner may be stopped: only a full bank needs it.
+  if (!space.bank().has_room()) {
+    bank_of(space).stale.store(1);
+    sweep_if_stale(space);
+  }
   if (!space.bank().has_room() || !space.bank().put({ticket.offset(), number}, fd)) full();
   os::step("descriptor_bank.deposited");
   return ticket;

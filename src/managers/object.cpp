@@ -383,6 +383,19 @@ void Object::clear() {
 }
 
 std::vector<std::byte> Object::to_bytes() const { return wire::pickle(*this, 5); }
-Object Object::from_bytes(std::span<const std::byte> bytes) { return wire::unpickle(bytes); }
+
+// From a process of this program: whatever it could write is read, so that nothing is lost. It
+// writes no references, without which the result cannot be larger than the bytes.
+Object Object::from_bytes(std::span<const std::byte> bytes) {
+  constexpr auto kAny = std::numeric_limits<std::size_t>::max();
+  return wire::unpickle(bytes, {.depth = wire::kMaxDepth,
+                                .marks = wire::kMaxDepth,
+                                .values = kAny,
+                                .memo = 0,
+                                .string_bytes = kAny,
+                                .integer_bytes = kAny,
+                                .memory = kAny,
+                                .expanded_bytes = kAny});
+}
 
 }  // namespace cohort::managers

@@ -212,6 +212,8 @@ SocketAddress local_address(int socket) {
   return address;
 }
 
+void hang_up(int socket) noexcept { ::shutdown(socket, SHUT_RDWR); }
+
 std::optional<Accepted> accept_one(int listener) {
   for (;;) {
     Accepted client;

@@ -4,19 +4,19 @@
 #include <cstring>
 
 #include "arena/shared_block.hpp"
+#include "queue/thread_spare.hpp"
 
 namespace cohort::queue {
 namespace {
 
 constexpr std::size_t kSmallBytes = std::size_t{20} << 10;
 
-// One buffer for each thread; a writer inside a writer has one of its own.
-thread_local std::vector<std::byte> spare;
+// A writer inside a writer has one of its own.
+using Spare = ThreadSpare<std::vector<std::byte>>;
 
 }  // namespace
 
-MessageWriter::MessageWriter(arena::Space& space)
-    : space_(space), small_(std::exchange(spare, {})) {
+MessageWriter::MessageWriter(arena::Space& space) : space_(space), small_(Spare::take()) {
   if (small_.empty()) small_.resize(kSmallBytes);
   begin_ = cursor_ = small_.data();
   end_ = begin_ + small_.size();
@@ -24,7 +24,7 @@ MessageWriter::MessageWriter(arena::Space& space)
 
 MessageWriter::~MessageWriter() {
   if (parcel_) arena::drop_parcel(space_, parcel_);
-  if (spare.empty()) spare = std::move(small_);
+  Spare::give(std::move(small_));
 }
 
 void MessageWriter::attach(std::uint64_t block) {

@@ -13,6 +13,7 @@
 #include "launch/handle_io.hpp"
 #include "queue/message_writer.hpp"
 #include "queue/queue_cell.hpp"
+#include "queue/thread_spare.hpp"
 #include "ring/copy.hpp"
 #include "ring/pacing.hpp"
 #include "ring/ring.hpp"
@@ -96,18 +97,18 @@ class ArraySink : public Taking {
   bool wrong_ = false;
 };
 
-thread_local std::vector<Message> spare_messages;
+using SpareMessages = queue::ThreadSpare<std::vector<Message>>;
 
 // Whole messages, copied into memory that the thread keeps.
 class MessageSink : public Taking {
  public:
   // With a place for one: a parcel that was taken must not be lost for want of memory.
-  explicit MessageSink(const RingView& ring) : Taking(ring), messages_(std::move(spare_messages)) {
+  explicit MessageSink(const RingView& ring) : Taking(ring), messages_(SpareMessages::take()) {
     if (messages_.empty()) messages_.emplace_back();
   }
   ~MessageSink() {
     for (std::size_t i = 0; i < count_; ++i) messages_[i].clear();
-    if (messages_.size() <= kKept && spare_messages.empty()) spare_messages = std::move(messages_);
+    if (messages_.size() <= kKept) SpareMessages::give(std::move(messages_));
   }
   MessageSink(const MessageSink&) = delete;
   MessageSink& operator=(const MessageSink&) = delete;
@@ -342,12 +343,16 @@ std::size_t QueueBase::get_batch(Sink&& sink, std::size_t most, Deadline deadlin
     over = count == 0 && closed != Closed::no;
     return count != 0 || over;
   };
+  auto& pacing = ring::Pacing::here();
+  auto let_gather = [&] {
+    if (deadline && Clock::now() >= *deadline) return;
+    pacing.wait();
+    pacing.found(here.size());
+  };
+  const bool waited = pacing.gathering() && !here.knows_messages();
+  if (waited) let_gather();
   if (!attempt()) {
-    if (!deadline || Clock::now() < *deadline) {
-      auto& pacing = ring::Pacing::here();
-      pacing.wait();
-      pacing.found(here.size());
-    }
+    if (!waited) let_gather();
     here.filled().wait(Space::here(), deadline, attempt);
     // Messages that were put while we woke up rang for nobody: pass it on to who sleeps still.
     if (count && !here.empty()) here.filled().ring(1);
@@ -398,7 +403,12 @@ std::size_t QueueBase::get_objects(QueueReceiver& receiver, std::size_t most,
   MessageSink sink(here);
   std::size_t count = get_batch(sink, most, deadline);
   while (count != 0 && count < most && here.closed() != Closed::for_all) {
-    const std::size_t more = here.take_batch(most - count, sink);
+    std::size_t more = 0;
+    try {
+      more = here.take_batch(most - count, sink);
+    } catch (const std::exception&) {
+      // What was taken before is not to be lost by it; the next call fails by itself.
+    }
     if (!more) break;
     count += more;
   }

@@ -88,6 +88,13 @@ void Consumer::next_segment(std::uint64_t next) {
   release_segment(space_, block_, passed.offset());
 }
 
+bool Consumer::is_there(const Found& found) {
+  Offset parcel = 0;
+  if (found.bytes.size() != sizeof parcel) return false;
+  std::memcpy(&parcel, found.bytes.data(), sizeof parcel);
+  return arena::awaits_taking(space_, parcel, block_, found.at.place());
+}
+
 // A parcel that is not in the ring's hands any more was taken by a consumer that died, or was
 // robbed, before it could say so.
 std::optional<Message> Consumer::take_parcel(const Found& found) {

@@ -41,6 +41,8 @@ class Consumer {
     }
     return find_further_on(at);
   }
+  // Whether a parcel that was found is still there to be taken.
+  bool is_there(const Found& found);
   // Takes a parcel that was found. Empty when a consumer that was killed or robbed has it, or when
   // nobody has: then it is gone.
   std::optional<Message> take_parcel(const Found& found);

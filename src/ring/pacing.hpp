@@ -23,6 +23,8 @@ class Pacing {
     return mine;
   }
 
+  // Whether messages gathered when it waited last: then it pays to wait before the first look, too.
+  bool gathering() const { return gathering_; }
   void wait() {
     trying_ = gathering_ || ++waits_ % kTrials == 0;
     for (int i = 0; trying_ && i < kPauses; ++i) os::pause();

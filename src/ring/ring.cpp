@@ -95,6 +95,23 @@ RingView::Put RingView::try_parcel(Offset parcel) const {
   return Put::done;
 }
 
+// Not worth a lock where the head is anything else: that is looked at first.
+void RingView::skip_lost() const {
+  if (empty() || !cell().sent_blocks.load(std::memory_order_relaxed)) return;
+  bool passed = false;
+  {
+    Consumer consumer(arena::Space::here(), cell(), block_);
+    Mark at = consumer.head();
+    for (Mark end = at;; at = end) {
+      auto found = consumer.find(end);
+      if (!found || found->form != Form::parcel || consumer.is_there(*found)) break;
+      end = found->next;
+    }
+    passed = at != consumer.head() && consumer.commit(at);
+  }
+  if (passed) cell().drained.ring(1);
+}
+
 // Waits until `enough()`, though not for long.
 template <class Enough>
 void linger(Enough&& enough) {
@@ -118,6 +135,7 @@ template <class Try>
 RingView::Put RingView::wait_for_room(os::Deadline deadline, Try&& attempt) const {
   Put result = attempt();
   if (result != Put::full) return result;
+  skip_lost();
   // A producer that puts as soon as there is room for one message fights with the consumer for
   // every one, and sleeps in between: so it waits for a quarter of the room first.
   if (!deadline || os::Clock::now() < *deadline) linger([&] { return quarter_free(); });

@@ -83,12 +83,21 @@ class RingView {
   template <class Visit>
   std::size_t take_some(std::size_t most, Visit&& visit) const;
 
+  // Passes messages at the head that nobody has any more, since a consumer was killed when it had
+  // taken them and not said so: else they count until somebody takes.
+  void skip_lost() const;
+
   // No message is put after this; those in the ring can be taken, or not even these. Never goes
   // back: from for_all to for_putting it does nothing.
   void close(Closed how) const;
   Closed closed() const;
 
   bool empty() const;
+  // Whether it is not empty by what consumers saw when they looked last.
+  bool knows_messages() const {
+    const Mark head{cell().head.load(std::memory_order_acquire)};
+    return messages_between(head, Mark{cell().seen_tail.load(std::memory_order_relaxed)}) > 0;
+  }
   std::size_t size() const;  // messages
   std::size_t most_messages() const { return cell().most_messages; }
   // Differs whenever something was put in between.
@@ -107,13 +116,9 @@ class RingView {
   Put try_parcel(arena::Offset parcel) const;
   template <class Try>
   Put wait_for_room(os::Deadline deadline, Try&& attempt) const;
-  // As empty(), without a look at the producers' tail while one taken before will do: each look
+  // As empty(), without a look at the producers' tail where one taken before will do: each look
   // takes it away from them.
-  bool found_empty() const {
-    const Mark head{cell().head.load(std::memory_order_acquire)};
-    return messages_between(head, Mark{cell().seen_tail.load(std::memory_order_relaxed)}) <= 0 &&
-           empty();
-  }
+  bool found_empty() const { return !knows_messages() && empty(); }
   bool quarter_free() const;
   bool room_for_more() const;
   bool try_take(Message& message) const;
@@ -164,6 +169,7 @@ std::size_t RingView::take_batch(std::size_t most, Sink&& sink) const {
     std::size_t count = 0;
     bool whole = false;
     bool refused = false;
+    bool taken = false;
     {
       Consumer consumer(space, ring, block_);
       Mark at = consumer.head();
@@ -181,7 +187,14 @@ std::size_t RingView::take_batch(std::size_t most, Sink&& sink) const {
           continue;
         }
         sink.taking(1);
-        if (auto message = consumer.take_parcel(*found)) {
+        std::optional<Message> message;
+        try {
+          message = consumer.take_parcel(*found);
+        } catch (...) {
+          sink.untaking(1);
+          throw;
+        }
+        if (message) {
           sink.parcel(std::move(*message));
           whole = true;  // it is ours, whatever becomes of this turn
           break;
@@ -189,7 +202,7 @@ std::size_t RingView::take_batch(std::size_t most, Sink&& sink) const {
         sink.untaking(1);
       }
       if (count) sink.taking(count);
-      bool taken = at != consumer.head() && consumer.commit(at);
+      taken = at != consumer.head() && consumer.commit(at);
       if (count && !taken) {
         sink.untaking(count);
         sink.discard(std::exchange(count, 0));
@@ -197,10 +210,10 @@ std::size_t RingView::take_batch(std::size_t most, Sink&& sink) const {
       if (!whole && !taken && !consumer.robbed()) return 0;
     }
     if (whole) count = 1;
-    if (!count && refused) return 0;
-    if (!count) continue;
-    ring.drained.ring_after_change(static_cast<int>(count));
-    return count;
+    // Also when it were only messages that nobody has any more.
+    if (taken || whole)
+      ring.drained.ring_after_change(static_cast<int>(std::max<std::size_t>(count, 1)));
+    if (count || refused) return count;
   }
   return 0;
 }

@@ -43,6 +43,10 @@ concept Appendable = requires(Container& container, T&& object) {
   container.push_back(std::forward<T>(object));
 };
 
+// Where a T's bytes may be put as they are.
+template <class Out, class T>
+concept ArrayOf = std::contiguous_iterator<Out> && std::is_same_v<std::iter_value_t<Out>, T>;
+
 template <class Out, class T>
 void hand_out(Out& out, T&& object) {
   if constexpr (Appendable<Out, T>) {
@@ -99,7 +103,7 @@ template <class T>
 template <class Out>
 std::size_t Queue<T>::get_many_until(Out& out, std::size_t most, detail::Deadline deadline) const {
   if (most == 0) return 0;
-  if constexpr (kRaw && std::contiguous_iterator<Out>) {
+  if constexpr (kRaw && detail::ArrayOf<Out, T>) {
     std::size_t count = get_array(std::to_address(out), sizeof(T), most, deadline);
     out += static_cast<std::iter_difference_t<Out>>(count);
     return count;

@@ -18,8 +18,9 @@ namespace cohort::detail {
 // std::vector or std::basic_string. Void for others: they cannot be lent.
 template <class T>
 struct LoanElement {
-  using Type =
-      std::conditional_t<Raw<T> && std::is_trivially_copyable_v<T> && !std::is_empty_v<T>, T, void>;
+  using Type = std::conditional_t<Raw<T> && std::is_trivially_copyable_v<T> &&
+                                      !std::is_empty_v<T> && !std::is_same_v<T, bool>,
+                                  T, void>;
 };
 template <class E, class A>
 struct LoanElement<std::vector<E, A>> {
