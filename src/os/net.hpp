@@ -49,9 +49,9 @@ Fd listen_at(const SocketAddress& address, int backlog);
 SocketAddress local_address(int socket);
 // The next client; none when there is none at the moment.
 std::optional<Accepted> accept_one(int listener);
-// A connection to that address; empty when the deadline passed first.
 // Ends a connection for every process that has it; what was sent arrives.
 void hang_up(int socket) noexcept;
+// A connection to that address; empty when the deadline passed first.
 Fd connect_to(const SocketAddress& address, Deadline deadline);
 
 // What has come, at once, into `place`: how many bytes, 0 at the end, none when nothing is there.

@@ -53,10 +53,12 @@ class NoSigpipe {
 ssize_t write_quietly(int fd, const iovec* parts, int count) {
   NoSigpipe quiet;
   auto written = retry([&] { return ::writev(fd, parts, count); });
-  if (written < 0 && errno == EPIPE) {
-    quiet.consume();
-    errno = EPIPE;
-  }
+  const int error = errno;
+  // A reader that goes in the middle leaves a short count, and the signal all the same.
+  std::size_t wanted = 0;
+  for (int i = 0; i < count; ++i) wanted += parts[i].iov_len;
+  if (written < 0 ? error == EPIPE : static_cast<std::size_t>(written) < wanted) quiet.consume();
+  errno = error;
   return written;
 }
 

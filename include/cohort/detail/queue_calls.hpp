@@ -51,6 +51,11 @@ template <class Out, class T>
 void hand_out(Out& out, T&& object) {
   if constexpr (Appendable<Out, T>) {
     out.push_back(std::forward<T>(object));
+  } else if constexpr (std::is_arithmetic_v<std::remove_cvref_t<T>> &&
+                       std::is_arithmetic_v<typename std::iterator_traits<Out>::value_type>) {
+    // The array's type asks for the conversion.
+    *out = static_cast<typename std::iterator_traits<Out>::value_type>(object);
+    ++out;
   } else {
     *out = std::forward<T>(object);
     ++out;
