@@ -105,13 +105,13 @@ void State::Turn::send(std::span<const std::byte> message) {
   }
 }
 
-void State::Turn::until_readable(const os::Stream& stream) {
-  while (!stream.wait_readable(next_look(std::nullopt))) check(Direction::receive);
+void State::Turn::until_readable(const os::Stream& from) {
+  while (!from.wait_readable(next_look(std::nullopt))) check(Direction::receive);
   check(Direction::receive);
 }
 
-void State::Turn::until_writable(const os::Stream& stream) {
-  while (!stream.wait_writable(next_look(std::nullopt))) check(Direction::send);
+void State::Turn::until_writable(const os::Stream& to) {
+  while (!to.wait_writable(next_look(std::nullopt))) check(Direction::send);
   check(Direction::send);
 }
 
