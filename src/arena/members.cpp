@@ -76,7 +76,8 @@ bool Members::activate(MemberId id, pid_t pid) noexcept {
   // A slot that was given up may be another's by now.
   std::int32_t unknown = 0;
   bool told = self.pid.compare_exchange_strong(unknown, pid, std::memory_order_relaxed);
-  if (!advance(id, Phase::starting, Phase::running)) {
+  if (!advance(id, Phase::starting, Phase::running) &&
+      !advance(id, Phase::making, Phase::running)) {
     if (told) self.pid.compare_exchange_strong(pid, 0, std::memory_order_relaxed);
     return false;
   }
@@ -84,11 +85,17 @@ bool Members::activate(MemberId id, pid_t pid) noexcept {
   return true;
 }
 
+bool Members::begin_making(MemberId id) noexcept {
+  // Or it is so already, and who did it was killed before there was a process.
+  return advance(id, Phase::starting, Phase::making) || phase(id) == Phase::making;
+}
+
 void Members::discharge(MemberId id) noexcept {
   // A process that runs already keeps its slot: its end is noticed by its pid.
-  if (phase(id) != Phase::starting) return;
+  Phase now = phase(id);
+  if (now != Phase::starting && now != Phase::making) return;
   slot(id).pid.store(0, std::memory_order_relaxed);
-  advance(id, Phase::starting, Phase::free);
+  advance(id, now, Phase::free);
 }
 
 bool Members::advance(MemberId id, Phase from, Phase to) noexcept {
@@ -105,7 +112,7 @@ Phase Members::phase(MemberId id) const noexcept {
 
 bool Members::is_dead(MemberId id) const noexcept {
   Phase now = phase(id);
-  return now != Phase::starting && now != Phase::running;
+  return now != Phase::starting && now != Phase::making && now != Phase::running;
 }
 
 std::int32_t Members::pid_of_dead(MemberId id) const noexcept {
@@ -124,7 +131,8 @@ MemberId Members::parent(MemberId id) const noexcept {
 
 bool Members::mark_dead(MemberId id) noexcept {
   // In this order: a starting member may begin to run in between, a running one never starts again.
-  return advance(id, Phase::starting, Phase::dead) || advance(id, Phase::running, Phase::dead);
+  return advance(id, Phase::starting, Phase::dead) || advance(id, Phase::making, Phase::dead) ||
+         advance(id, Phase::running, Phase::dead);
 }
 
 void Members::farewell(MemberId id, std::uint32_t bit) noexcept {

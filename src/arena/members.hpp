@@ -15,6 +15,7 @@ namespace cohort::arena {
 enum class Phase : std::uint32_t {
   free,
   starting,  // enlisted by its parent, not running yet
+  making,    // the same, and the fork server is about to make its process
   running,
   dead,   // noticed; its blocks are being returned
   ended,  // returned; kept until the parent has seen how it ended
@@ -38,7 +39,7 @@ struct alignas(64) MemberSlot {
   std::atomic<std::int32_t> pid;  // stored by the kernel while the process is made
   std::atomic<std::uint32_t> parent;
   std::atomic<std::uint32_t> flags;
-  std::atomic<std::uint32_t> collected;  // set by the parent of a kCollected member
+  std::atomic<std::uint32_t> collected;  // generation, once the parent let go of a kCollected one
   // Who returns the blocks of this dead member | generation << 32.
   std::atomic<std::uint64_t> reaper;
   std::atomic<std::uint32_t> farewells;      // generation << 2 | kSeenByParent | kReturned
@@ -70,6 +71,9 @@ class Members {
   MemberId enlist(MemberId parent, std::string_view name, std::uint32_t flags);
   // The new process says that it runs. Answers false when its slot was given up meanwhile.
   bool activate(MemberId id, pid_t pid) noexcept;
+  // The fork server is about to make the process: only a fork server gives the slot up from now on,
+  // as the kernel may write a pid into it. Answers false when it was given up before.
+  bool begin_making(MemberId id) noexcept;
   // Gives up a slot whose process was never made.
   void discharge(MemberId id) noexcept;
 
@@ -80,6 +84,10 @@ class Members {
 
   // Answers true for the one caller that turned a running member into a dead one.
   bool mark_dead(MemberId id) noexcept;
+  // The parent of a kCollected member has collected what it wanted of it.
+  void collected(MemberId id) noexcept {
+    if (phase(id) != Phase::free) slot(id).collected.store(id.generation());
+  }
   // The parent has seen the end (or dropped the right to), the reaper has returned the blocks:
   // whoever says the second of the two frees the slot.
   void seen_by_parent(MemberId id) noexcept;

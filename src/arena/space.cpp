@@ -189,28 +189,41 @@ void Space::wake_all_waits() {
   }
 }
 
-// A daemon never outlives its parent; nor do the slots of children that nobody will ask about.
 void Space::end_dependants(MemberId parent) {
   for (std::uint32_t index = 0; index < members_.used(); ++index) {
     MemberId id = members_.at(index);
-    if (!id || members_.parent(id) != parent) continue;
-    MemberSlot& child = members_.slot(index);
-    if (members_.phase(id) == Phase::starting && child.pid.load() == 0) {
-      // Its starter may have marked blocks as held by it already.
-      members_.mark_dead(id);
-      members_.seen_by_parent(id);
-      reclaim(id);
-      continue;
-    }
-    bool alive = !members_.is_dead(id);
-    if (alive && (child.flags.load() & kDaemon) != 0) {
-      auto process = os::Pidfd::open(child.pid.load());
-      if (process && !members_.process_gone(id)) process.send(SIGKILL);
-    }
-    child.collected.store(1);
-    members_.seen_by_parent(id);
-    if (members_.phase(id) == Phase::dead) reclaim(id);
+    if (id && members_.parent(id) == parent) settle_orphan(id);
   }
+}
+
+// A slot that the fork server is at may get a pid at any moment: then only a fork server, which is
+// not at it itself, gives it up.
+bool Space::never_made(MemberId id) const {
+  Phase phase = members_.phase(id);
+  if (members_.slot(id).pid.load() != 0) return false;
+  return phase == Phase::starting ||
+         (phase == Phase::making &&
+          (header_->janitors[0].load() == self_.raw || !janitor_alive()));
+}
+
+void Space::settle_orphan(MemberId id) {
+  MemberSlot& child = members_.slot(id);
+  if (never_made(id)) {
+    // Its starter may have marked blocks as held by it already.
+    members_.mark_dead(id);
+    members_.seen_by_parent(id);
+    reclaim(id);
+    return;
+  }
+  if (members_.phase(id) == Phase::making && child.pid.load() == 0) return;  // its maker's to settle
+  if ((child.flags.load() & kDaemon) != 0) {
+    auto process = os::Pidfd::open(child.pid.load());
+    // Asked after the pid was read: a slot that has passed on names somebody else's process.
+    if (process && !members_.process_gone(id) && !members_.is_dead(id)) process.send(SIGKILL);
+  }
+  members_.collected(id);
+  members_.seen_by_parent(id);
+  if (members_.phase(id) == Phase::dead) reclaim(id);
 }
 
 bool Space::bury(MemberId id) {
@@ -234,7 +247,7 @@ bool Space::reclaim(MemberId id) {
   if (members_.phase(id) != Phase::dead) return false;
   MemberSlot& gone = members_.slot(id);
   MemberId parent = members_.parent(id);
-  bool reserved = (gone.flags.load() & kCollected) != 0 && gone.collected.load() == 0;
+  bool reserved = (gone.flags.load() & kCollected) != 0 && gone.collected.load() != id.generation();
   if (reserved && parent && !members_.is_dead(parent)) return false;
   std::uint64_t generation = std::uint64_t{id.generation()} << 32;
   std::uint64_t reaper = gone.reaper.load();

@@ -104,6 +104,9 @@ class Space {
   // Returns what a dead member held to the arena. Answers false when somebody else is at it, or
   // when it could not all be done now: then ask again.
   bool reclaim(MemberId id);
+  // After the death of its parent: a daemon never outlives it, nor does the slot of a child that
+  // nobody will ask about, or that was never made.
+  void settle_orphan(MemberId id);
   // Buries every member found dead that no janitor watches. At most every 100 ms, or every second
   // beside a janitor.
   void look();
@@ -123,6 +126,7 @@ class Space {
 
   void wake_all_waits();
   void end_dependants(MemberId parent);
+  bool never_made(MemberId id) const;
   void settle_relations(MemberId dead);
 
   os::Fd memory_fd_;

@@ -117,6 +117,7 @@ class ForkServer {
   Answer consider_leaving();
   void watch(MemberId id, os::Pidfd process);
   void watch_everybody();
+  void settle_if_orphan(MemberId id);
   void watch_or_bury(MemberId id);
   void reclaim(MemberId id);
   void member_ended(std::uint32_t slot);
@@ -298,6 +299,7 @@ void ForkServer::answer_client(int fd) {
   if (!os::send_record(fd, bytes_of(reply), pass ? std::span(&passed, 1) : std::span<int>()))
     drop_client(fd);
   if (made) watch(question.child, std::move(made));
+  settle_if_orphan(question.child);  // the asker may have been buried while we made its child
 }
 
 Answer ForkServer::answer(const Question& question, os::Pidfd& made) {
@@ -314,7 +316,7 @@ Answer ForkServer::answer(const Question& question, os::Pidfd& made) {
 }
 
 Answer ForkServer::make_child(const Question& question, os::Pidfd& made) {
-  if (space_.members().phase(question.child) != arena::Phase::starting) return {ESTALE, 0, 0};
+  if (!space_.members().begin_making(question.child)) return {ESTALE, 0, 0};
   bool sibling = question.sibling != 0 && question.spawn == 0;
   if (question.spawn == 0) hold_for_copy(space_, question.child);
   auto child = os::clone_process(
@@ -443,11 +445,18 @@ void ForkServer::watch_everybody() {
   for (std::uint32_t slot = 0; slot < space_.members().used(); ++slot) {
     MemberId id = space_.members().at(slot);
     try {
-      if (id && id != self_) watch_or_bury(id);
+      if (!id || id == self_) continue;
+      settle_if_orphan(id);
+      watch_or_bury(id);
     } catch (const std::exception&) {
       // Out of descriptors: the next death gives one back.
     }
   }
+}
+
+void ForkServer::settle_if_orphan(MemberId id) {
+  MemberId parent = space_.members().parent(id);
+  if (parent && space_.members().is_dead(parent)) space_.settle_orphan(id);
 }
 
 void ForkServer::watch_or_bury(MemberId id) {

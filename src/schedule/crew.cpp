@@ -111,7 +111,7 @@ void Crew::worker_ended(std::uint32_t index) {
   bool working = scheduler_.worker(index).stage.load() == Stage::working;
   scheduler_.settle(index, {.pid = child->pid(), .exitcode = code, .task = {}, .traceback = {}});
   arena::Space& space = arena::Space::here();
-  space.members().slot(child->member()).collected.store(1);
+  space.members().collected(child->member());
   space.reclaim(child->member());
   {
     std::lock_guard guard(mutex_);
