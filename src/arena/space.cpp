@@ -202,8 +202,7 @@ bool Space::never_made(MemberId id) const {
   Phase phase = members_.phase(id);
   if (members_.slot(id).pid.load() != 0) return false;
   return phase == Phase::starting ||
-         (phase == Phase::making &&
-          (header_->janitors[0].load() == self_.raw || !janitor_alive()));
+         (phase == Phase::making && (header_->janitors[0].load() == self_.raw || !janitor_alive()));
 }
 
 void Space::settle_orphan(MemberId id) {
@@ -215,7 +214,8 @@ void Space::settle_orphan(MemberId id) {
     reclaim(id);
     return;
   }
-  if (members_.phase(id) == Phase::making && child.pid.load() == 0) return;  // its maker's to settle
+  if (members_.phase(id) == Phase::making && child.pid.load() == 0)
+    return;  // its maker's to settle
   if ((child.flags.load() & kDaemon) != 0) {
     auto process = os::Pidfd::open(child.pid.load());
     // Asked after the pid was read: a slot that has passed on names somebody else's process.
