@@ -31,6 +31,10 @@ namespace cohort::connection {
 //
 // Fails with std::system_error when closed (EBADF), when used against its direction (EBADF), and
 // when the other end is gone while sending (EPIPE; there is never a SIGPIPE).
+//
+// One that was received by a process that has no descriptor number left is received all the same,
+// and loses nothing: each use of it but closed(), close() and sending it on fails with EMFILE until
+// there is a number.
 class Connection {
  public:
   Connection() noexcept = default;  // closed
@@ -79,7 +83,7 @@ class Connection {
   friend bool operator==(const Connection& a, const Connection& b) noexcept {
     return a.state_ == b.state_;
   }
-  // <Connection fd=N read|write|read-write>, <Connection closed>
+  // <Connection fd=N read|write|read-write>, fd=none while it has none, <Connection closed>
   friend std::ostream& operator<<(std::ostream& out, const Connection& connection);
 
   // Takes over a descriptor of a stream that speaks this framing (a socket, a pipe's end), for

@@ -97,7 +97,9 @@ bool Connection::poll_until(detail::Deadline deadline) const {
   }
 }
 
-int Connection::fileno() const { return State::of(*this, "fileno").fd.get(); }
+int Connection::fileno() const {
+  return State::Use(State::of(*this, "fileno"), "fileno").stream().fd();
+}
 
 void Connection::close() const noexcept {
   if (state_) state_->close();
@@ -111,7 +113,8 @@ std::ostream& operator<<(std::ostream& out, const Connection& connection) {
   if (connection.closed()) return out << "<Connection closed>";
   const bool reads = connection.readable();
   const bool writes = connection.writable();
-  return out << "<Connection fd=" << connection.fileno() << ' '
+  const int number = connection.state()->number();
+  return out << "<Connection fd=" << (number < 0 ? "none" : std::to_string(number)) << ' '
              << (reads && writes ? "read-write"
                  : reads         ? "read"
                                  : "write")
@@ -137,20 +140,32 @@ PackedConnection pack_connection(const Connection& connection) {
   if (connection.closed()) return packed;
   using State = Connection::State;
   State& state = State::of(connection, "send");
-  const State::Use use(state, "send");
   packed.flags = PackedConnection::kOpen;
   if (state.readable.load()) packed.flags |= PackedConnection::kReadable;
   if (state.writable.load()) packed.flags |= PackedConnection::kWritable;
-  packed.ticket = launch::deposit(use.stream().fd());
   packed.hub = state.hub;
+  packed.ticket = state.unfetched();
+  if (packed.ticket) return packed;
+  const State::Use use(state, "send");
+  packed.ticket = launch::deposit(use.stream().fd());
   return packed;
 }
 
+// Whoever has no number left for the descriptor keeps the ticket, so that nothing is lost of the
+// message that this is in.
 Connection unpack_connection(const PackedConnection& packed) {
   if ((packed.flags & PackedConnection::kOpen) == 0) return {};
-  return Connection::State::connect(launch::withdraw(packed.ticket),
-                                    (packed.flags & PackedConnection::kReadable) != 0,
-                                    (packed.flags & PackedConnection::kWritable) != 0, packed.hub);
+  os::Fd fetched;
+  BlockRef unfetched;
+  try {
+    fetched = launch::withdraw(packed.ticket);
+  } catch (const std::system_error& error) {
+    if (error.code() != std::errc::too_many_files_open) throw;
+    unfetched = packed.ticket;
+  }
+  return Connection::State::connect(
+      std::move(fetched), (packed.flags & PackedConnection::kReadable) != 0,
+      (packed.flags & PackedConnection::kWritable) != 0, packed.hub, std::move(unfetched));
 }
 
 }  // namespace cohort::detail

@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "launch/descriptor_bank.hpp"
 #include "os/call.hpp"
 
 namespace cohort::connection {
@@ -20,21 +21,24 @@ constexpr std::chrono::milliseconds kLongestWait{100};
 
 using State = Connection::State;
 
-State::State(os::Fd descriptor, bool receives, bool sends, detail::BlockRef shared)
+State::State(os::Fd descriptor, bool receives, bool sends, detail::BlockRef shared,
+             detail::BlockRef waiting)
     : fd(std::move(descriptor)),
       stream(fd.get()),
       readable(receives),
       writable(sends),
-      hub(std::move(shared)) {}
+      hub(std::move(shared)),
+      ticket_(std::move(waiting)) {}
 
 State::~State() {
   Locks* one = locks_.load();
   while (one) delete std::exchange(one, one->inherited);
 }
 
-Connection State::connect(os::Fd descriptor, bool receives, bool sends, detail::BlockRef shared) {
-  return Connection(
-      std::make_shared<State>(std::move(descriptor), receives, sends, std::move(shared)));
+Connection State::connect(os::Fd descriptor, bool receives, bool sends, detail::BlockRef shared,
+                          detail::BlockRef waiting) {
+  return Connection(std::make_shared<State>(std::move(descriptor), receives, sends,
+                                            std::move(shared), std::move(waiting)));
 }
 
 State& State::of(const Connection& connection, const char* call) {
@@ -55,11 +59,31 @@ State::Locks& State::locks() {
   return *seen;
 }
 
+detail::BlockRef State::unfetched() {
+  const std::lock_guard guard(locks().mutex);
+  return ticket_;
+}
+
+int State::number() {
+  const std::lock_guard guard(locks().mutex);
+  return fd.get();
+}
+
+// Under the mutex.
+void State::fetch() {
+  if (!ticket_) return;
+  fd = launch::withdraw(ticket_);
+  stream = os::Stream(fd.get());
+  ticket_ = {};
+}
+
 void State::close() noexcept {
   Locks& ours = locks();
   os::Fd last;
+  detail::BlockRef unused;
   const std::lock_guard guard(ours.mutex);
   is_closed.store(true, std::memory_order_release);
+  unused = std::move(ticket_);
   if (ours.users == 0) last = std::move(fd);
 }
 
@@ -78,6 +102,7 @@ State::Use::Use(State& state, const char* call)
     : state_(state), locks_(state.locks()), call_(call) {
   const std::lock_guard guard(locks_.mutex);
   if (state_.closed()) refuse(call_, "the connection is closed");
+  state_.fetch();
   ++locks_.users;
 }
 

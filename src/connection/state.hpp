@@ -17,13 +17,16 @@ namespace cohort::connection {
 enum class Direction { receive, send };
 
 struct Connection::State {
-  // `hub`: see hub.hpp; empty for a connection to another program.
-  State(os::Fd descriptor, bool receives, bool sends, detail::BlockRef shared);
+  // `hub`: see hub.hpp; empty for a connection to another program. `ticket`: for a descriptor that
+  // could not be had yet, and is in the bank of descriptors.
+  State(os::Fd descriptor, bool receives, bool sends, detail::BlockRef shared,
+        detail::BlockRef waiting);
   ~State();
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
-  static Connection connect(os::Fd descriptor, bool receives, bool sends, detail::BlockRef shared);
+  static Connection connect(os::Fd descriptor, bool receives, bool sends, detail::BlockRef shared,
+                            detail::BlockRef waiting = {});
   // Throws std::system_error (EBADF) for a closed one.
   static State& of(const Connection& connection, const char* call);
 
@@ -47,8 +50,13 @@ struct Connection::State {
   };
   Locks& locks();
 
+  // The ticket of a descriptor that was not fetched yet; empty: it was.
+  detail::BlockRef unfetched();
+  // The descriptor's number; -1 while it was not fetched.
+  int number();
+
   os::Fd fd;
-  const os::Stream stream;
+  os::Stream stream;
   std::atomic<bool> readable;
   std::atomic<bool> writable;
   std::atomic<bool> is_closed{false};
@@ -56,12 +64,15 @@ struct Connection::State {
 
  private:
   void let_go(Locks& ours) noexcept;
+  void fetch();
 
+  detail::BlockRef ticket_;
   std::atomic<Locks*> locks_{nullptr};
 };
 
 // While one exists the descriptor stays open, so that its number is nobody else's: close() only
-// says that it shall go. Throws std::system_error (EBADF) when it is closed.
+// says that it shall go. Throws std::system_error: EBADF when it is closed, EMFILE when there is no
+// number for a descriptor that was not fetched yet; then the next use may have one.
 class Connection::State::Use {
  public:
   Use(State& state, const char* call);

@@ -4,7 +4,9 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <optional>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "arena/block_refs.hpp"
@@ -14,6 +16,7 @@
 #include "os/descriptor_queue.hpp"
 #include "os/step.hpp"
 #include "sync/robust_lock.hpp"
+#include "sync/seizable_lock.hpp"
 
 namespace cohort::launch {
 namespace {
@@ -25,9 +28,14 @@ using arena::Space;
 using os::DescriptorTag;
 
 struct BankCell {
-  sync::RobustLock lock;             // whoever reads or moves what is in the queue
+  // Whoever looks into the queue, where all look from one place on. Who is stopped at it is robbed,
+  // and may disturb the next one by one call: so what is found is not believed, but tried.
+  sync::SeizableLock looking;
+  // Whoever drops from the queue's front. Nobody waits for it.
+  sync::RobustLock sweeping;
   std::atomic<std::uint32_t> stale;  // there may be deposits whose ticket is gone
   std::atomic<std::uint64_t> numbers;
+  std::atomic<std::uint64_t> drops;  // begun and done
 };
 static_assert(sizeof(BankCell) <= sizeof(arena::ArenaHeader::descriptor_bank));
 
@@ -62,55 +70,101 @@ std::vector<bool> superfluous(Space& space, const std::vector<DescriptorTag>& ta
   return result;
 }
 
-// Under the lock. Only the front can be dropped, so what lies before a stale deposit moves to the
-// back first: its copy is there before it is gone from the front.
-void sweep(Space& space) {
-  bank_of(space).stale.store(0);
-  const auto& queue = space.bank();
-  const auto tags = queue.tags();
+// One turn at looking into the queue.
+class Look {
+ public:
+  explicit Look(Space& space)
+      : space_(space), turn_(bank_of(space).looking, space), drops_(bank_of(space).drops.load()) {
+    os::step("descriptor_bank.looking");
+  }
+
+  std::vector<DescriptorTag> tags() const {
+    return space_.bank().tags([&] { return turn_.still_held(); });
+  }
+  // Whether nobody has begun to look since, or dropped anything.
+  bool undisturbed() const { return turn_.still_held() && drops_ == bank_of(space_).drops.load(); }
+  std::optional<os::Fd> find(const DescriptorTag& wanted) const {
+    const auto all = tags();
+    const auto found = std::find(all.begin(), all.end(), wanted);
+    if (found == all.end() || !turn_.still_held()) return std::nullopt;
+    return space_.bank().copy(static_cast<std::size_t>(found - all.begin()), wanted);
+  }
+
+ private:
+  Space& space_;
+  const sync::Seizable turn_;
+  const std::uint64_t drops_;
+};
+
+// What is there: the same twice, as who was robbed disturbs one look at most.
+std::vector<DescriptorTag> tags_in(Space& space) {
+  for (;;) {
+    const Look look(space);
+    auto once = look.tags();
+    const auto again = look.tags();  // something may have been put meanwhile
+    if (look.undisturbed() && once.size() <= again.size() &&
+        std::equal(once.begin(), once.end(), again.begin()))
+      return once;
+  }
+}
+
+// Empty when it is not there: it is looked for again where a look may have been disturbed.
+std::optional<os::Fd> copy_of(Space& space, const DescriptorTag& wanted) {
+  constexpr int kLooks = 3;
+  for (int looks = 0; looks < kLooks;) {
+    const Look look(space);
+    if (auto found = look.find(wanted)) return found;
+    if (look.undisturbed()) ++looks;
+  }
+  return std::nullopt;
+}
+
+void drop_front(Space& space) {
+  auto& drops = bank_of(space).drops;
+  drops.fetch_add(1);
+  space.bank().drop_front();
+  drops.fetch_add(1);
+}
+
+// By the only sweeper. Only the front can be dropped, so what lies before a stale deposit moves to
+// the back first: its copy is there before it is gone from the front. Answers false when there was
+// no room to move it. A dead sweeper's half-done move needs no mending: see superfluous.
+bool sweep(Space& space) {
+  const auto tags = tags_in(space);
   const auto drop = superfluous(space, tags);
   const auto last = std::find(drop.rbegin(), drop.rend(), true);
   const auto end = static_cast<std::size_t>(drop.rend() - last);
   for (std::size_t i = 0; i < end; ++i) {
-    if (!drop[i] && !queue.put(tags[i], queue.copy(0).get())) {
-      bank_of(space).stale.store(1);  // no room to move it
-      return;
+    if (!drop[i]) {
+      const auto moving = copy_of(space, tags[i]);
+      if (!moving || !space.bank().put(tags[i], moving->get())) return false;
     }
     os::step("descriptor_bank.moved");
-    queue.drop_front();
+    drop_front(space);
     os::step("descriptor_bank.dropped");
   }
+  return true;
 }
 
+// Who found a sweeper at it left it to that one, which looks again when it is done.
 void sweep_if_stale(Space& space) noexcept {
   BankCell& bank = bank_of(space);
-  if (bank.stale.load() == 0) return;
-  auto taken = bank.lock.lock_soon(space);
-  if (!taken) return;  // then its owner does it
-  const sync::Locked guard(bank.lock, space, *taken);
-  try {
-    sweep(space);
-  } catch (const std::exception&) {
-    bank.stale.store(1);  // no descriptor number or memory: whoever comes next
+  for (bool swept = true; swept && bank.stale.load() != 0;) {
+    auto taken = bank.sweeping.lock_soon(space);
+    if (!taken) return;
+    {
+      const sync::Locked guard(bank.sweeping, space, *taken);
+      bank.stale.store(0);
+      try {
+        swept = sweep(space);
+      } catch (const std::exception&) {
+        swept = false;  // no descriptor number or memory: whoever comes next
+      }
+      if (!swept) bank.stale.store(1);
+    }
+    std::atomic_thread_fence(std::memory_order_seq_cst);
   }
 }
-
-// Holds the bank, and does afterwards what others left to its owner. A dead owner's half-done move
-// needs no mending: see superfluous.
-class BankHeld {
- public:
-  explicit BankHeld(Space& space) : space_(space) { (void)bank_of(space_).lock.lock(space_); }
-  ~BankHeld() {
-    bank_of(space_).lock.unlock(space_);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    sweep_if_stale(space_);
-  }
-  BankHeld(const BankHeld&) = delete;
-  BankHeld& operator=(const BankHeld&) = delete;
-
- private:
-  Space& space_;
-};
 
 // Run by whoever drops a ticket last, be it the janitor: waits for nobody.
 void finalize_ticket(Space& space, Offset block) {
@@ -137,7 +191,7 @@ detail::BlockRef deposit(int fd) {
   auto ticket = detail::BlockRefs::create(sizeof(TicketCell), BlockKind::ticket);
   const std::uint64_t number = bank_of(space).numbers.fetch_add(1) + 1;
   ticket_at(space, ticket.offset()).number.store(number);
-  // Without the lock, whose owner may be stopped: only a full bank needs it.
+  // Only a full bank has to be looked into first.
   if (!space.bank().has_room()) {
     bank_of(space).stale.store(1);
     sweep_if_stale(space);
@@ -150,20 +204,19 @@ detail::BlockRef deposit(int fd) {
 os::Fd withdraw(const detail::BlockRef& ticket) {
   Space& space = Space::here();
   const DescriptorTag wanted{ticket.offset(), ticket_at(space, ticket.offset()).number.load()};
-  const BankHeld held(space);
-  const auto tags = space.bank().tags();
-  auto found = std::find(tags.begin(), tags.end(), wanted);
-  if (found == tags.end())
+  auto found = copy_of(space, wanted);
+  sweep_if_stale(space);
+  if (!found)
     throw Error(
         "the descriptor that belongs to this message is not there: did the program close "
         "descriptors that it did not open?");
-  return space.bank().copy(static_cast<std::size_t>(found - tags.begin()));
+  return std::move(*found);
 }
 
 std::size_t deposits() {
   Space& space = Space::here();
-  const BankHeld held(space);
-  return space.bank().tags().size();
+  sweep_if_stale(space);
+  return tags_in(space).size();
 }
 
 }  // namespace cohort::launch

@@ -48,10 +48,12 @@ bool DescriptorQueue::put(const DescriptorTag& tag, int fd) const {
   return try_send_record(in(), bytes_of(tag), std::span(&fd, 1));
 }
 
-std::vector<DescriptorTag> DescriptorQueue::tags() const {
+std::vector<DescriptorTag> DescriptorQueue::tags(const std::function<bool()>& go_on) const {
   std::vector<DescriptorTag> all;
+  if (go_on && !go_on()) return all;
   peek_from(out(), 0);  // and each peek moves on
   for (DescriptorTag tag;;) {
+    if (go_on && !go_on()) return all;
     auto length = retry([&] { return ::recv(out(), &tag, sizeof tag, MSG_PEEK | MSG_DONTWAIT); });
     if (length < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return all;
     if (length < 0) fail("recv(MSG_PEEK)", errno);
@@ -60,11 +62,11 @@ std::vector<DescriptorTag> DescriptorQueue::tags() const {
   }
 }
 
-Fd DescriptorQueue::copy(std::size_t index) const {
+std::optional<Fd> DescriptorQueue::copy(std::size_t index, const DescriptorTag& expected) const {
   DescriptorTag tag;
   peek_from(out(), index * sizeof tag);
   auto record = peek_record(out(), std::as_writable_bytes(std::span(&tag, 1)));
-  if (!record || record->fds.empty()) fail("recvmsg(MSG_PEEK)", EBADMSG);
+  if (!record || record->fds.empty() || tag != expected) return std::nullopt;
   return std::move(record->fds.front());
 }
 

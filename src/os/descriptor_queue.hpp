@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -17,8 +19,9 @@ struct DescriptorTag {
   friend bool operator==(const DescriptorTag&, const DescriptorTag&) = default;
 };
 
-// Everything but `put` must have the queue for itself: the caller holds a lock. Functions throw
-// std::system_error.
+// Whoever looks must be the only one, and so must whoever drops: callers hold locks. Should another
+// one look at the same time, copy() still never answers anything but what was asked for. Functions
+// throw std::system_error.
 class DescriptorQueue {
  public:
   DescriptorQueue() = default;  // none
@@ -33,11 +36,11 @@ class DescriptorQueue {
   bool has_room() const;
   // A copy of the descriptor, at the back. Answers false when there is no room at all.
   bool put(const DescriptorTag& tag, int fd) const;
-  // From the front on.
-  std::vector<DescriptorTag> tags() const;
-  // A new descriptor for what is at this place, counted from the front, and stays there. EMFILE
-  // when there is no number left.
-  Fd copy(std::size_t index) const;
+  // From the front on, until `go_on` says no.
+  std::vector<DescriptorTag> tags(const std::function<bool()>& go_on = nullptr) const;
+  // A new descriptor for what is at this place, counted from the front, and stays there. Empty when
+  // that is something else. EMFILE when there is no number left.
+  std::optional<Fd> copy(std::size_t index, const DescriptorTag& expected) const;
   // Gives up the front.
   void drop_front() const;
 

@@ -47,13 +47,17 @@ class Taking : public ring::RingSink {
  public:
   explicit Taking(const RingView& ring) {
     QueueCell& cell = cell_of(ring);
-    if (cell.joinable) unfinished_.emplace(Space::here(), queue::unfinished_of(cell));
+    if (cell.joinable) unfinished_.emplace(Space::here(), queue::unfinished_of(cell), ring);
   }
-  void taking(std::size_t count) {
-    if (unfinished_) unfinished_->taking(count);
+  std::size_t most() const { return unfinished_ ? ring::Claim::kMostMessages : RingSink::most(); }
+  bool taking(ring::Consumer& consumer, std::size_t count, const ring::Consumer::Found* parcel) {
+    return !unfinished_ || unfinished_->taking(consumer, count, parcel);
   }
-  void untaking(std::size_t count) {
-    if (unfinished_) unfinished_->undo(count);
+  void taken(const ring::Consumer& consumer) {
+    if (unfinished_) unfinished_->taken(consumer.claimed());
+  }
+  void untaking(ring::Consumer& consumer) {
+    if (unfinished_) unfinished_->untaking(consumer);
   }
 
  private:
@@ -438,7 +442,7 @@ void QueueBase::refuse_empty() { throw QueueEmpty(); }
 
 namespace {
 queue::Unfinished unfinished_of(const RingView& ring) {
-  return {Space::here(), queue::unfinished_of(cell_of(ring))};
+  return {Space::here(), queue::unfinished_of(cell_of(ring)), ring};
 }
 }  // namespace
 
@@ -449,7 +453,7 @@ void QueueBase::finish_one() const {
 
 bool QueueBase::join_until(Deadline deadline) const {
   const RingView here = ring();
-  return unfinished_of(here).join(here, deadline);
+  return unfinished_of(here).join(deadline);
 }
 
 std::size_t QueueBase::count_unfinished() const {

@@ -1,5 +1,10 @@
 // Which messages of a joinable queue were got and not dealt with, by the process that got them: so
 // that what a dead one had is known, and nobody waits for it.
+//
+// A consumer claims what it is about to take in a word of the ring, takes it, and adds it to what
+// it has. Whoever is killed or stopped between two of these leaves a claim of which others see
+// whether it took place: then they add it in its stead. The tag in a count tells what was added to
+// it.
 #pragma once
 
 #include <array>
@@ -15,33 +20,41 @@ namespace cohort::queue {
 
 struct UnfinishedCell {
   sync::Doorbell finished;
-  std::atomic<std::uint64_t> lost;
-  // For each slot of the member table: MemberId << 32 | how many it has.
+  std::atomic<std::uint64_t> lost;  // Lost
+  // For each slot of the member table: Open.
   std::array<std::atomic<std::uint64_t>, arena::kMaxMembers> open;
 };
 
 class Unfinished {
  public:
-  Unfinished(arena::Space& space, UnfinishedCell& cell) : space_(space), cell_(cell) {}
+  Unfinished(arena::Space& space, UnfinishedCell& cell, const ring::RingView& ring)
+      : space_(space), cell_(cell), ring_(ring) {}
 
-  // This member is about to take so many, or does not after all. Before they leave the ring: what
-  // it holds may for a moment be counted twice, but never not at all.
-  void taking(std::size_t count) noexcept;
-  void undo(std::size_t count) noexcept { finish(space_.self().slot(), count); }
+  // In this member's turn at taking: it is about to take so many, or this parcel. Answers false
+  // when the turn was lost.
+  bool taking(ring::Consumer& consumer, std::size_t count, const ring::Consumer::Found* parcel);
+  // It has taken them, or has not after all.
+  void taken(ring::Claim claim) noexcept;
+  void untaking(ring::Consumer& consumer) noexcept;
   // One of this member's is done, else one of another's. Answers false when nobody has any.
   bool finish_one() noexcept;
   // Waits until none is open and the ring is empty, or it is closed for all.
-  bool join(const ring::RingView& ring, os::Deadline deadline);
+  bool join(os::Deadline deadline);
   std::size_t count() noexcept;
   std::uint64_t lost() noexcept;
 
  private:
   bool finish(std::uint32_t slot, std::size_t count) noexcept;
+  void settle() noexcept;
+  bool was_added(ring::Claim claim) const noexcept;
   void write_off(std::uint32_t slot) noexcept;
-  bool all_done(const ring::RingView& ring) noexcept;
+  void move_to_lost(std::uint32_t slot) noexcept;
+  void finish_move(std::uint64_t lost) noexcept;
+  bool all_done() noexcept;
 
   arena::Space& space_;
   UnfinishedCell& cell_;
+  ring::RingView ring_;
 };
 
 }  // namespace cohort::queue

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "arena/block_refs.hpp"
+#include "arena/shared_block.hpp"
 #include "cohort/error.hpp"
 #include "os/step.hpp"
 #include "ring/stray_segments.hpp"
@@ -21,6 +22,10 @@ Consumer::Consumer(arena::Space& space, RingCell& ring, Offset block)
       segment_.turn() != (turn_.turn() & SegmentName::kTurns)) [[unlikely]]
     begin_turn();
   seen_tail_.raw = ring.seen_tail.load(std::memory_order_relaxed);
+  claim_.raw = ring.claim.load(std::memory_order_relaxed);
+  if (claim_.turn() != static_cast<std::uint8_t>(turn_.turn()) ||
+      claim_.state() == Claim::State::made) [[unlikely]]
+    judge_claim();
 }
 
 // From here on whoever had an earlier turn can neither commit nor pass a segment: it may be reading
@@ -43,6 +48,71 @@ void Consumer::begin_turn() {
                                                    std::memory_order_acq_rel))
       segment_ = ours;
   }
+}
+
+// What a consumer claimed that was killed or robbed. Before the head goes on, by which this is
+// seen. From here on whoever had an earlier turn can claim nothing more.
+void Consumer::judge_claim() {
+  const std::uint32_t turn = turn_.turn();
+  while (!robbed_ && (claim_.turn() != static_cast<std::uint8_t>(turn) ||
+                      claim_.state() == Claim::State::made)) {
+    robbed_ = later_turn(claim_.turn(), turn, 0xFF);
+    if (robbed_) return;
+    Claim judged = claim_.with_turn(turn);
+    if (claim_.state() == Claim::State::made)
+      judged = judged.with_state(came_true(claim_) ? Claim::State::true_ : Claim::State::settled);
+    if (robbed_) return;
+    os::step("ring.judging");
+    if (ring_.claim.compare_exchange_strong(claim_.raw, judged.raw)) claim_ = judged;
+  }
+}
+
+// A parcel is taken before the head passes it. Before the one that was claimed there are none but
+// such as nobody has any more.
+bool Consumer::came_true(Claim claim) {
+  if (claim.passed_by(head_.count())) return true;
+  if (!claim.parcel()) return false;
+  for (Mark at = head_;;) {
+    const auto found = find(at);
+    if (!found || found->form != Form::parcel) return false;
+    if ((found->at.count() & Claim::kPlaces) == claim.first()) return was_taken(*found, claim);
+    at = found->next;
+  }
+}
+
+// Else it is there still, or with somebody else who was robbed of it.
+bool Consumer::was_taken(const Found& found, Claim claim) {
+  Offset parcel = 0;
+  if (found.bytes.size() != sizeof parcel) return false;
+  std::memcpy(&parcel, found.bytes.data(), sizeof parcel);
+  if (!space_.heap().plausible(parcel)) return true;
+  const arena::Owner owner = space_.heap().owner(parcel);
+  const bool held = owner.is(arena::Hold::owned) || owner.is(arena::Hold::finalizing);
+  if (held && !space_.members().is_dead(owner.id()) &&
+      space_.cell<arena::ParcelHeader>(parcel).ring == block_ &&
+      space_.cell<arena::ParcelHeader>(parcel).stamp == found.at.place())
+    return owner.id().slot() == claim.slot();
+  return !is_there(found);
+}
+
+bool Consumer::claim(std::uint32_t slot, std::uint32_t tag, std::size_t count,
+                     const Found* parcel) {
+  const Mark first = parcel ? parcel->at : head_;
+  const Claim ours = Claim::of(slot, tag, count, parcel != nullptr, first.count(), turn_.turn());
+  // Who waits for what was taken may have settled the last one meanwhile.
+  claim_.raw = ring_.claim.load();
+  robbed_ = robbed_ || claim_.turn() != static_cast<std::uint8_t>(turn_.turn());
+  os::step("ring.claiming");
+  robbed_ = robbed_ || !ring_.claim.compare_exchange_strong(claim_.raw, ours.raw);
+  if (robbed_) return false;
+  claim_ = ours;
+  os::step("ring.claimed");
+  return true;
+}
+
+void Consumer::unclaim() {
+  const Claim none = claim_.with_state(Claim::State::settled);
+  if (ring_.claim.compare_exchange_strong(claim_.raw, none.raw)) claim_ = none;
 }
 
 std::optional<Consumer::Found> Consumer::find_further_on(Mark& at) {

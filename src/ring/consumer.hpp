@@ -46,6 +46,12 @@ class Consumer {
   // Takes a parcel that was found. Empty when a consumer that was killed or robbed has it, or when
   // nobody has: then it is gone.
   std::optional<Message> take_parcel(const Found& found);
+  // Says who is about to take so many, from the head on, or this parcel. `slot`, `tag`: as in the
+  // claim. Answers false when the turn was lost: then nothing may be taken.
+  bool claim(std::uint32_t slot, std::uint32_t tag, std::size_t count, const Found* parcel);
+  // Takes the claim back.
+  void unclaim();
+  Claim claimed() const noexcept { return claim_; }
   // Answers false, with nothing taken, when the turn was lost.
   bool commit(Mark end);
   // Whether the turn was lost, as far as is known.
@@ -68,6 +74,9 @@ class Consumer {
             {segment().data() + index + sizeof record, record.length}};
   }
   void begin_turn();
+  void judge_claim();
+  bool came_true(Claim claim);
+  bool was_taken(const Found& found, Claim claim);
   std::optional<Found> find_further_on(Mark& at);
   void next_segment(std::uint64_t next);
   void mend();
@@ -80,6 +89,7 @@ class Consumer {
   Mark head_;
   Mark seen_tail_;
   SegmentName segment_;
+  Claim claim_;
 };
 
 }  // namespace cohort::ring

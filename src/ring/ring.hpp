@@ -18,6 +18,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <utility>
@@ -75,8 +76,8 @@ class RingView {
   std::optional<Message> take_unless(Stop&& stop, os::Deadline deadline) const;
   // Takes up to `most` messages that are there now, under one lock: sink.bytes(span) for each, in
   // place, or sink.parcel(Message) for one alone, unless sink.wants_parcels() is false. Before they
-  // leave the ring, sink.taking(count) is told; should they not leave it after all, sink.untaking
-  // and sink.discard of as many. Answers how many.
+  // leave the ring, sink.taking is told, and sink.taken when they are ours; should they stay,
+  // sink.discard of as many. Answers how many.
   template <class Sink>
   std::size_t take_batch(std::size_t most, Sink&& sink) const;
   // Calls visit(bytes) for up to `most` messages that are there now. Answers how many.
@@ -102,6 +103,9 @@ class RingView {
   std::size_t most_messages() const { return cell().most_messages; }
   // Differs whenever something was put in between.
   std::uint64_t puts() const { return cell().tail.load(std::memory_order_acquire); }
+  // For who counts what was taken: see Claim.
+  std::atomic<std::uint64_t>& claim() const { return cell().claim; }
+  std::uint32_t head_count() const { return Mark{cell().head.load()}.count(); }
   std::size_t bytes_waiting() const;  // about, and no more than 128 MiB
   sync::Doorbell& filled() const { return cell().filled; }
   sync::Doorbell& drained() const { return cell().drained; }
@@ -156,8 +160,12 @@ class Ring : public RingView {
 // What a sink does by default.
 struct RingSink {
   bool wants_parcels() const { return true; }
-  void taking(std::size_t) {}
-  void untaking(std::size_t) {}
+  // As many as it takes in one turn.
+  std::size_t most() const { return std::numeric_limits<std::size_t>::max(); }
+  // So many, or this parcel; for those who claim them. Answers false when the turn was lost.
+  bool taking(Consumer&, std::size_t, const Consumer::Found*) { return true; }
+  void taken(const Consumer&) {}
+  void untaking(Consumer&) {}
   void discard(std::size_t) {}
 };
 
@@ -165,6 +173,7 @@ template <class Sink>
 std::size_t RingView::take_batch(std::size_t most, Sink&& sink) const {
   arena::Space& space = arena::Space::here();
   RingCell& ring = cell();
+  most = std::min(most, sink.most());
   while (!found_empty()) {
     std::size_t count = 0;
     bool whole = false;
@@ -186,27 +195,26 @@ std::size_t RingView::take_batch(std::size_t most, Sink&& sink) const {
           ++count;
           continue;
         }
-        sink.taking(1);
+        if (!sink.taking(consumer, 1, &*found)) break;
         std::optional<Message> message;
         try {
           message = consumer.take_parcel(*found);
         } catch (...) {
-          sink.untaking(1);
+          sink.untaking(consumer);
           throw;
         }
         if (message) {
+          sink.taken(consumer);
           sink.parcel(std::move(*message));
           whole = true;  // it is ours, whatever becomes of this turn
           break;
         }
-        sink.untaking(1);
+        sink.untaking(consumer);
       }
-      if (count) sink.taking(count);
-      taken = at != consumer.head() && consumer.commit(at);
-      if (count && !taken) {
-        sink.untaking(count);
-        sink.discard(std::exchange(count, 0));
-      }
+      const bool may = count == 0 || sink.taking(consumer, count, nullptr);
+      taken = may && at != consumer.head() && consumer.commit(at);
+      if (count && taken) sink.taken(consumer);
+      if (count && !taken) sink.discard(std::exchange(count, 0));
       if (!whole && !taken && !consumer.robbed()) return 0;
     }
     if (whole) count = 1;
@@ -236,17 +244,17 @@ std::optional<Message> RingView::take_unless(Stop&& stop, os::Deadline deadline)
 template <class Visit>
 std::size_t RingView::take_some(std::size_t most, Visit&& visit) const {
   struct Sink : RingSink {
-    void bytes(std::span<const std::byte> one) { taken.emplace_back().assign(one); }
-    void parcel(Message message) { taken.push_back(std::move(message)); }
-    void discard(std::size_t) { taken.clear(); }
-    std::vector<Message> taken;
+    void bytes(std::span<const std::byte> one) { messages.emplace_back().assign(one); }
+    void parcel(Message message) { messages.push_back(std::move(message)); }
+    void discard(std::size_t) { messages.clear(); }
+    std::vector<Message> messages;
   };
   std::size_t count = 0;
   while (count < most) {
     Sink sink;
     std::size_t some = take_batch(most - count, sink);
     if (!some) break;
-    for (Message& message : sink.taken) visit(message.bytes());
+    for (Message& message : sink.messages) visit(message.bytes());
     count += some;
   }
   return count;

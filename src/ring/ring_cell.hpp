@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "ring/claim.hpp"
 #include "ring/segment.hpp"
 #include "sync/doorbell.hpp"
 #include "sync/seizable_lock.hpp"
@@ -30,6 +31,7 @@ struct alignas(64) RingCell {
   alignas(64) sync::SeizableLock take_lock;
   std::atomic<std::uint64_t> take_segment;  // SegmentName
   std::atomic<std::uint64_t> seen_tail;     // Mark: a tail not later than the true one
+  std::atomic<std::uint64_t> claim;         // Claim: of who took last, where that is counted
 
   alignas(64) std::atomic<std::uint64_t> head;  // Mark
 

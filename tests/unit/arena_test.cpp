@@ -820,6 +820,106 @@ TEST_F(MemberTest, DaemonsEndWithTheirParentAndSlotsOfOrphansAreFreed) {
   EXPECT_TRUE(freed(*orphan));
 }
 
+// Says for a while that these are the family's janitors.
+class Janitors {
+ public:
+  explicit Janitors(MemberId one) : janitors_(Space::here().header().janitors) {
+    before_ = {janitors_[0].exchange(one.raw), janitors_[1].exchange(0)};
+  }
+  ~Janitors() {
+    for (std::size_t i = 0; i < before_.size(); ++i) janitors_[i].store(before_[i]);
+  }
+  Janitors(const Janitors&) = delete;
+  Janitors& operator=(const Janitors&) = delete;
+
+ private:
+  std::array<std::atomic<std::uint32_t>, 2>& janitors_;
+  std::array<std::uint32_t, 2> before_{};
+};
+
+TEST_F(MemberTest, OneThatIsBeingMadeIsGivenUpByNobodyElseWhileAJanitorLives) {
+  Members& members = space.members();
+  Member janitor([] {
+    for (;;) ::pause();
+  });
+  ASSERT_TRUE(eventually([&] { return members.phase(janitor.id()) == Phase::running; }));
+  const Janitors is(janitor.id());
+  const MemberId id = members.enlist(space.self(), "in the making", kDaemon);
+  ASSERT_TRUE(members.begin_making(id));
+  space.settle_orphan(id);
+  EXPECT_EQ(members.phase(id), Phase::making);
+  EXPECT_FALSE(members.is_dead(id));
+  EXPECT_TRUE(members.begin_making(id));  // by who goes on with it
+  ASSERT_TRUE(janitor.kill_and_bury());
+  space.settle_orphan(id);
+  EXPECT_EQ(members.phase(id), Phase::free);
+}
+
+TEST_F(MemberTest, OneThatIsBeingMadeIsGivenUpByTheJanitorItself) {
+  Members& members = space.members();
+  const Janitors is(space.self());
+  const MemberId id = members.enlist(space.self(), "in the making", 0);
+  ASSERT_TRUE(members.begin_making(id));
+  space.settle_orphan(id);
+  EXPECT_EQ(members.phase(id), Phase::free);
+  EXPECT_FALSE(members.begin_making(id));
+  EXPECT_FALSE(members.activate(id, ::getpid()));
+}
+
+TEST_F(MemberTest, OneThatIsOnlyEnlistedIsGivenUpByAnybody) {
+  Members& members = space.members();
+  Member janitor([] {
+    for (;;) ::pause();
+  });
+  ASSERT_TRUE(eventually([&] { return members.phase(janitor.id()) == Phase::running; }));
+  const Janitors is(janitor.id());
+  const MemberId id = members.enlist(space.self(), "enlisted", 0);
+  space.settle_orphan(id);
+  EXPECT_EQ(members.phase(id), Phase::free);
+  EXPECT_FALSE(members.begin_making(id));
+}
+
+TEST_F(MemberTest, SettlingAPastOccupantDoesNotKillTheProcessThatHasItsSlotNow) {
+  Members& members = space.members();
+  const MemberId old = members.enlist(space.self(), "old", kDaemon);
+  members.discharge(old);
+  Shared<std::atomic<int>> go;
+  Member now([&] {
+    if (!eventually([&] { return go->load() != 0; })) return 1;
+    return 7;
+  });
+  ASSERT_EQ(now.id().slot(), old.slot());
+  ASSERT_TRUE(eventually([&] { return members.phase(now.id()) == Phase::running; }));
+  members.slot(now.id()).flags.store(kDaemon);
+  space.settle_orphan(old);
+  go->store(1);  // later than a signal would come
+  EXPECT_EQ(now.wait(), 7);
+  EXPECT_EQ(members.phase(now.id()), Phase::running);  // nor was it said to be dead
+  EXPECT_TRUE(now.bury());
+}
+
+TEST_F(MemberTest, WhatAPastOccupantsParentCollectedDoesNotCountForTheNextOne) {
+  Members& members = space.members();
+  const MemberId old = members.enlist(space.self(), "old", kCollected);
+  members.discharge(old);
+  const MemberId now = members.enlist(space.self(), "now", kCollected);
+  ASSERT_EQ(now.slot(), old.slot());
+  ASSERT_TRUE(members.activate(now, ::getpid()));
+  ASSERT_TRUE(members.mark_dead(now));
+  members.collected(old);
+  EXPECT_EQ(members.slot(now).collected.load(), 0U);
+  EXPECT_FALSE(space.reclaim(now));  // its parent has not collected yet
+  space.settle_orphan(old);
+  EXPECT_EQ(members.slot(now).collected.load(), 0U);
+  EXPECT_FALSE(space.reclaim(now));
+  EXPECT_EQ(members.phase(now), Phase::dead);
+  members.collected(now);
+  EXPECT_TRUE(space.reclaim(now));
+  EXPECT_EQ(members.phase(now), Phase::ended);
+  members.seen_by_parent(now);
+  EXPECT_EQ(members.phase(now), Phase::free);
+}
+
 TEST_F(MemberTest, AStarterKilledAnywhereLeavesNoSlotTaken) {
   for (const char* step : {"members.slot_taken"}) {
     Member starter([&] {

@@ -7,18 +7,23 @@
 #include <chrono>
 #include <cohort/connection.hpp>
 #include <cohort/event.hpp>
+#include <cohort/queue.hpp>
 #include <cstring>
 #include <fstream>
 #include <future>
 #include <new>
 #include <optional>
+#include <set>
+#include <sstream>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "arena_use.hpp"
 #include "launch/descriptor_bank.hpp"
+#include "os/fd.hpp"
 #include "os/pidfd.hpp"
 #include "raw_peer.hpp"
 #include "sync_fixture.hpp"
@@ -29,6 +34,7 @@ using namespace test;
 using cohort::AuthenticationError;
 using cohort::Connection;
 using cohort::Pipe;
+using cohort::Queue;
 using cohort::connection::Listener;
 using cohort::launch::deposits;
 
@@ -89,6 +95,71 @@ TEST_F(ConnectionRegressions, AProcessThatIsStoppedOverADepositKeepsNobodyFromSe
   EXPECT_EQ(in.recv<int>(), 5);
   EXPECT_TRUE(stopped.running());
   EXPECT_TRUE(stopped.kill_and_bury());
+}
+
+// In children: stops this process when it comes to the named step first.
+void stop_once_at(const char* step) {
+  fatal_step = step;
+  cohort::os::step_hook = [](const char* name) {
+    if (std::strcmp(name, fatal_step) != 0) return;
+    cohort::os::step_hook = nullptr;
+    ::raise(SIGSTOP);
+  };
+}
+
+TEST_F(ConnectionRegressions, AReceiverThatIsStoppedOverADescriptorHoldsUpNoOtherReceiver) {
+  for (const char* step : {"descriptor_bank.looking", "descriptor_bank.moved",
+                           "descriptor_bank.dropped", "descriptor_bank.invalid"}) {
+    SCOPED_TRACE(step);
+    auto [a, b] = Pipe();
+    auto [c, d] = Pipe();
+    auto [in, out] = Pipe(false);
+    a.send(out);
+    Member stopped([&, &end = b] {
+      stop_once_at(step);
+      end.recv<Connection>().send(1);
+    });
+    ASSERT_TRUE(comes_to_a_stop(stopped));
+    for (int i = 0; i < 3; ++i) {
+      c.send(out);
+      ASSERT_TRUE(d.poll(kPatience));
+      d.recv<Connection>().send(10 + i);
+    }
+    EXPECT_TRUE(stopped.running());
+    // One of its messages may have come before its stop.
+    stopped.send(SIGCONT);
+    EXPECT_EQ(stopped.wait(), 0);
+    EXPECT_TRUE(stopped.bury());
+    std::multiset<int> got;
+    for (int i = 0; i < 4; ++i) got.insert(in.recv<int>());
+    EXPECT_EQ(got, (std::multiset<int>{1, 10, 11, 12}));
+  }
+}
+
+TEST_F(ConnectionRegressions, AReceiverThatIsStoppedAndKilledOverADescriptorLosesNobodyElses) {
+  for (const char* step : {"descriptor_bank.looking", "descriptor_bank.moved",
+                           "descriptor_bank.dropped", "descriptor_bank.invalid"}) {
+    SCOPED_TRACE(step);
+    auto [a, b] = Pipe();
+    auto [c, d] = Pipe();
+    auto [in, out] = Pipe(false);
+    a.send(out);
+    Member stopped([&, &end = b] {
+      stop_once_at(step);
+      end.recv<Connection>().send(1);
+    });
+    ASSERT_TRUE(comes_to_a_stop(stopped));
+    c.send(out);
+    d.recv<Connection>().send(2);
+    c.send(out);
+    EXPECT_TRUE(stopped.kill_and_bury());
+    d.recv<Connection>().send(3);
+    EXPECT_TRUE(nothing_deposited());
+    std::multiset<int> got;
+    while (in.poll()) got.insert(in.recv<int>());
+    got.erase(1);
+    EXPECT_EQ(got, (std::multiset<int>{2, 3}));
+  }
 }
 
 TEST_F(ConnectionRegressions, ClosingEndsAReceiveThatWaitsForAStoppedSender) {
@@ -169,6 +240,120 @@ TEST_F(ConnectionRegressions, ASenderInTheMiddleOfAMessageGetsAnErrorAndNoSignal
     EXPECT_EQ(sender.wait(), 0);
     EXPECT_TRUE(sender.bury());
   }
+}
+
+// ---- a receiver without descriptor numbers
+
+// While it exists this process has none left.
+class NoNumbers {
+ public:
+  NoNumbers() {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    cohort::os::Fd next(::dup(0));
+    rlimit tight = before_;
+    tight.rlim_cur = static_cast<rlim_t>(next.get()) + 1;
+    ::setrlimit(RLIMIT_NOFILE, &tight);
+    next.reset();
+    for (int one = ::dup(0); one >= 0; one = ::dup(0)) taken_.emplace_back(one);
+  }
+  ~NoNumbers() {
+    taken_.clear();
+    ::setrlimit(RLIMIT_NOFILE, &before_);
+  }
+  NoNumbers(const NoNumbers&) = delete;
+  NoNumbers& operator=(const NoNumbers&) = delete;
+
+ private:
+  rlimit before_{};
+  std::vector<cohort::os::Fd> taken_;
+};
+
+template <class Body>
+std::string text_of(Body&& body) {
+  try {
+    body();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return {};
+}
+
+constexpr auto kNoNumbers = std::errc::too_many_files_open;
+
+TEST_F(ConnectionRegressions, AConnectionInAPipeIsNotLostWhereThereIsNoDescriptorNumber) {
+  auto [a, b] = Pipe();
+  auto [in, out] = Pipe(false);
+  a.send(out);
+  a.send(5);
+  Connection got;
+  std::error_code use, number;
+  std::string said;
+  {
+    const NoNumbers none;
+    got = b.recv<Connection>();
+    use = error_of([&] { got.send(1); });
+    number = error_of([&] { got.fileno(); });
+    said = text_of([&] { got.send(1); });
+  }
+  EXPECT_EQ(use, kNoNumbers);
+  EXPECT_EQ(number, kNoNumbers);
+  EXPECT_NE(said.find("ulimit -n"), std::string::npos) << said;
+  EXPECT_FALSE(got.closed());
+  EXPECT_TRUE(got.writable());
+  EXPECT_FALSE(got.readable());
+  EXPECT_EQ(b.recv<int>(), 5);
+  out.close();
+  got.send(7);
+  EXPECT_EQ(in.recv<int>(), 7);
+  got.close();
+  EXPECT_THROW(in.recv<int>(), cohort::EndOfFile);
+}
+
+TEST_F(ConnectionRegressions, AConnectionInAQueueIsNotLostWhereThereIsNoDescriptorNumber) {
+  const Queue<std::vector<Connection>> queue;
+  auto [a, b] = Pipe();
+  auto [c, d] = Pipe();
+  queue.put({a, c});
+  std::vector<Connection> got;
+  std::error_code use;
+  {
+    const NoNumbers none;
+    got = queue.get();
+    use = error_of([&] { got.at(0).send(1); });
+  }
+  EXPECT_EQ(use, kNoNumbers);
+  ASSERT_EQ(got.size(), 2U);
+  a.close();
+  c.close();
+  got[0].send(1);
+  got[1].send(2);
+  EXPECT_EQ(b.recv<int>(), 1);
+  EXPECT_EQ(d.recv<int>(), 2);
+}
+
+TEST_F(ConnectionRegressions, AConnectionWithoutADescriptorYetIsPassedOnPrintedAndClosed) {
+  auto [a, b] = Pipe();
+  auto [in, out] = Pipe(false);
+  a.send(out);
+  a.send(out);
+  out.close();
+  Connection got, other;
+  std::ostringstream printed;
+  {
+    const NoNumbers none;
+    got = b.recv<Connection>();
+    other = b.recv<Connection>();
+    printed << got;
+    b.send(got);
+    got.close();
+    other = Connection();
+  }
+  EXPECT_EQ(printed.str(), "<Connection fd=none write>");
+  EXPECT_TRUE(got.closed());
+  EXPECT_EQ(error_of([&] { got.send(1); }), std::errc::bad_file_descriptor);
+  a.recv<Connection>().send(3);
+  EXPECT_EQ(in.recv<int>(), 3);
+  EXPECT_THROW(in.recv<int>(), cohort::EndOfFile);
 }
 
 // ---- notes that came another way

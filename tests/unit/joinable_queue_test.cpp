@@ -5,10 +5,15 @@
 #include <chrono>
 #include <cohort/queue.hpp>
 #include <cohort/sync.hpp>
+#include <cstring>
 #include <list>
+#include <random>
 #include <string>
 #include <vector>
 
+#include "effort.hpp"
+#include "os/pidfd.hpp"
+#include "single_step.hpp"
 #include "sleepers.hpp"
 #include "sync_fixture.hpp"
 
@@ -376,26 +381,286 @@ TEST_F(JoinableQueueTest, TheLostAreCountedOnceWhoeverNotices) {
   }
 }
 
-// Whoever comes to the step with a message taken and not counted, or counted and not taken.
-TEST_F(JoinableQueueTest, AKillAnywhereInAGetKeepsTheCountRight) {
-  for (const char* step : {"ring.copied", "ring.taken", "unfinished.finished"}) {
+// ---- kills and stops in the middle of a get
+
+const std::string large(20'000, 'x');  // a block of its own, which is taken before it is said
+
+// Where a get may be interrupted.
+std::vector<const char*> steps_of_a_get(bool parcel) {
+  std::vector<const char*> steps{"ring.claiming", "ring.claimed", "ring.copied", "ring.taken",
+                                 "unfinished.added"};
+  if (parcel) steps.insert(steps.end(), {"block_refs.claimed", "block_refs.adopted"});
+  return steps;
+}
+
+std::size_t work_off_the_rest(const JoinableQueue<std::string>& queue) {
+  std::size_t count = 0;
+  for (; queue.try_get(); ++count) queue.task_done();
+  return count;
+}
+
+// In children: stops this process when it comes to the named step first.
+void stop_at(const char* step) {
+  fatal_step = step;
+  cohort::os::step_hook = [](const char* name) {
+    if (std::strcmp(name, fatal_step) != 0) return;
+    cohort::os::step_hook = nullptr;
+    ::raise(SIGSTOP);
+  };
+}
+
+bool comes_to_a_stop(const Member& member) {
+  const auto& slot = Space::here().members().slot(member.id().slot());
+  return eventually([&] { return cohort::os::stopped(slot.pid.load()); });
+}
+
+// Whoever is killed has lost what it took, and no more than that.
+TEST_F(JoinableQueueTest, AKillAnywhereInAGetLosesWhatWasTakenAndCountsNoMore) {
+  for (const std::string& text : {std::string("small"), large}) {
+    for (const char* step : steps_of_a_get(text == large)) {
+      for (bool joined_first : {false, true}) {
+        SCOPED_TRACE(std::string(step) + (text == large ? ", large" : ", small") +
+                     (joined_first ? ", joined first" : ""));
+        const JoinableQueue<std::string> queue;
+        queue.put_many(std::vector<std::string>(3, text));
+        Member consumer([&] {
+          die_at(step);
+          queue.get();
+        });
+        ASSERT_EQ(consumer.wait(), -SIGKILL);
+        ASSERT_TRUE(consumer.bury());
+        if (joined_first) {
+          EXPECT_FALSE(queue.join_for(0s));
+        }
+        const std::size_t came = work_off_the_rest(queue);
+        EXPECT_GE(came, 2U);
+        EXPECT_TRUE(queue.join_for(kPatience));
+        EXPECT_EQ(queue.unfinished(), 0U);
+        EXPECT_EQ(queue.lost(), 3 - came);
+      }
+    }
+  }
+}
+
+TEST_F(JoinableQueueTest, AMessageThatAKilledConsumerDidNotTakeIsNotLost) {
+  for (const char* step : {"ring.claiming", "ring.claimed", "ring.copied"}) {
+    const JoinableQueue<int> queue;
+    queue.put(1);
+    Member consumer([&] {
+      die_at(step);
+      queue.get();
+    });
+    ASSERT_EQ(consumer.wait(), -SIGKILL) << step;
+    ASSERT_TRUE(consumer.bury());
+    EXPECT_EQ(queue.lost(), 0U) << step;
+    EXPECT_EQ(queue.unfinished(), 1U) << step;
+    EXPECT_EQ(queue.try_get(), 1) << step;
+    queue.task_done();
+    EXPECT_TRUE(queue.join_for(0s)) << step;
+    EXPECT_EQ(queue.lost(), 0U) << step;
+  }
+}
+
+// Nobody takes from the queue afterwards.
+TEST_F(JoinableQueueTest, JoinFindsThatAKilledConsumerHadTakenTheLast) {
+  for (const char* step : {"ring.taken", "unfinished.added"}) {
+    const JoinableQueue<int> queue;
+    queue.put(1);
+    Member consumer([&] {
+      die_at(step);
+      queue.get();
+    });
+    ASSERT_EQ(consumer.wait(), -SIGKILL) << step;
+    EXPECT_TRUE(queue.join_for(kPatience)) << step;
+    EXPECT_EQ(queue.lost(), 1U) << step;
+  }
+}
+
+// Others go on with what it has not taken, and join waits for what it has.
+TEST_F(JoinableQueueTest, AStopAnywhereInAGetHoldsUpNoJoinOfWhatWasNotTaken) {
+  for (const std::string& text : {std::string("small"), large}) {
+    for (const char* step : steps_of_a_get(text == large)) {
+      SCOPED_TRACE(std::string(step) + (text == large ? ", large" : ", small"));
+      const JoinableQueue<std::string> queue;
+      queue.put_many(std::vector<std::string>(3, text));
+      Member consumer([&] {
+        stop_at(step);
+        queue.get();
+        queue.task_done();
+      });
+      ASSERT_TRUE(comes_to_a_stop(consumer));
+      const std::size_t came = work_off_the_rest(queue);
+      ASSERT_GE(came, 2U);
+      if (came == 3) {
+        EXPECT_TRUE(queue.join_for(kPatience));
+        queue.put(text);
+        EXPECT_EQ(queue.unfinished(), 1U);
+      } else {
+        EXPECT_FALSE(queue.join_for(10ms));
+        EXPECT_EQ(queue.unfinished(), 1U);
+      }
+      EXPECT_TRUE(consumer.running());
+      consumer.send(SIGCONT);
+      EXPECT_EQ(consumer.wait(), 0);
+      EXPECT_TRUE(queue.join_for(kPatience));
+      EXPECT_EQ(queue.unfinished(), 0U);
+      EXPECT_EQ(queue.lost(), 0U);
+      ASSERT_TRUE(consumer.bury());
+    }
+  }
+}
+
+TEST_F(JoinableQueueTest, AConsumerThatIsStoppedAndThenKilledLosesWhatItHadTaken) {
+  for (const std::string& text : {std::string("small"), large}) {
+    for (const char* step : steps_of_a_get(text == large)) {
+      SCOPED_TRACE(std::string(step) + (text == large ? ", large" : ", small"));
+      const JoinableQueue<std::string> queue;
+      queue.put_many(std::vector<std::string>(3, text));
+      Member consumer([&] {
+        stop_at(step);
+        queue.get();
+      });
+      ASSERT_TRUE(comes_to_a_stop(consumer));
+      const std::size_t came = work_off_the_rest(queue);
+      ASSERT_TRUE(consumer.kill_and_bury());
+      EXPECT_TRUE(queue.join_for(kPatience));
+      EXPECT_EQ(queue.lost(), 3 - came);
+      EXPECT_THROW(queue.task_done(), InvalidStateError);
+    }
+  }
+}
+
+TEST_F(JoinableQueueTest, WhoeverIsKilledOverCountingTheLostDoesNotCountThemTwiceOrNever) {
+  for (const char* step :
+       {"unfinished.leaving", "unfinished.written_off", "unfinished.added", "ring.judging"}) {
     const JoinableQueue<int> queue;
     queue.put_many(std::vector{1, 2, 3});
     Member consumer([&] {
-      die_at(step);
-      for (int i = 0; i < 3; ++i) {
-        queue.get();
-        queue.task_done();
-      }
+      queue.get();
+      die_at("ring.taken");
+      queue.get();
     });
-    EXPECT_EQ(consumer.wait(), -SIGKILL) << step;
+    ASSERT_EQ(consumer.wait(), -SIGKILL) << step;
     ASSERT_TRUE(consumer.bury());
-    while (queue.try_get()) queue.task_done();
-    EXPECT_TRUE(queue.join_for(20s)) << step;
+    Member next([&] {
+      die_at(step);
+      queue.get();
+      queue.lost();
+    });
+    ASSERT_EQ(next.wait(), -SIGKILL) << step;
+    ASSERT_TRUE(next.bury());
+    const std::uint64_t left = queue.try_get() ? 1 : 0;
+    if (left) queue.task_done();
+    EXPECT_TRUE(queue.join_for(kPatience)) << step;
+    EXPECT_EQ(queue.lost(), 3 - left) << step;
     EXPECT_EQ(queue.unfinished(), 0U) << step;
-    const std::string name = step;
-    EXPECT_EQ(queue.lost(), name == "unfinished.finished" ? 0U : 1U) << step;
   }
+}
+
+TEST_F(JoinableQueueTest, AKillOverTaskDoneKeepsTheCountRight) {
+  const JoinableQueue<int> queue;
+  queue.put_many(std::vector{1, 2});
+  Member consumer([&] {
+    die_at("unfinished.finished");
+    queue.get();
+    queue.task_done();
+  });
+  ASSERT_EQ(consumer.wait(), -SIGKILL);
+  ASSERT_TRUE(consumer.bury());
+  EXPECT_EQ(queue.try_get(), 2);
+  queue.task_done();
+  EXPECT_TRUE(queue.join_for(kPatience));
+  EXPECT_EQ(queue.lost(), 0U);
+}
+
+// ---- the same at every instruction
+
+class JoinableSteps : public SyncTest {
+ protected:
+  static Stepped consumer_of(const JoinableQueue<std::string>& queue, bool done) {
+    return Stepped(
+        [queue] {
+          const JoinableQueue<std::string> other;
+          other.put_many(std::vector<std::string>{"small", large});
+          work_off_the_rest(other);
+        },
+        [queue] { queue.get(); },
+        [queue, done] {
+          if (done) queue.task_done();
+          return 0;
+        });
+  }
+  // Calls at(instruction, text) for as many as there is time for.
+  template <class At>
+  void for_instructions(At&& at) {
+    for (const std::string& text : {std::string("small"), large}) {
+      std::vector<Stepped::Instruction> all;
+      {
+        const JoinableQueue<std::string> queue;
+        queue.put(text);
+        Stepped consumer = consumer_of(queue, true);
+        all = consumer.step_through();
+        consumer.leave_stopped();
+        consumer.go_on();
+        ASSERT_EQ(consumer.member().wait(), 0);
+      }
+      ASSERT_GT(all.size(), 50U);
+      Spread spread(all.size(), std::random_device()());
+      const auto until = Clock::now() + with_effort(500ms);
+      while (!spread.over() && (Clock::now() < until || spread.given() < 5)) {
+        const std::size_t number = spread.next();
+        SCOPED_TRACE((text == large ? "large, at " : "small, at ") + std::to_string(number) +
+                     " of " + std::to_string(all.size()));
+        at(all[number], text);
+        if (HasFailure()) return;
+      }
+    }
+  }
+};
+
+TEST_F(JoinableSteps, AKillAnywhereLosesWhatWasTakenAndCountsNoMore) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizer has a thread of its own, which runs into the breakpoints";
+#endif
+  for_instructions([](const Stepped::Instruction& instruction, const std::string& text) {
+    const JoinableQueue<std::string> queue;
+    queue.put_many(std::vector<std::string>(2, text));
+    {
+      Stepped consumer = consumer_of(queue, false);
+      consumer.run_to(instruction);
+      consumer.member().kill();
+    }
+    const std::size_t came = work_off_the_rest(queue);
+    EXPECT_GE(came, 1U);
+    EXPECT_TRUE(queue.join_for(kPatience));
+    EXPECT_EQ(queue.lost(), 2 - came);
+  });
+}
+
+TEST_F(JoinableSteps, AStopAnywhereHoldsUpNoJoinOfWhatWasNotTaken) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizer has a thread of its own, which runs into the breakpoints";
+#endif
+  for_instructions([](const Stepped::Instruction& instruction, const std::string& text) {
+    const JoinableQueue<std::string> queue;
+    queue.put_many(std::vector<std::string>(2, text));
+    Stepped consumer = consumer_of(queue, true);
+    consumer.run_to(instruction);
+    consumer.leave_stopped();
+    const std::size_t came = work_off_the_rest(queue);
+    ASSERT_GE(came, 1U);
+    if (came == 2) {
+      EXPECT_TRUE(queue.join_for(kPatience));
+      queue.put(text);
+    } else {
+      EXPECT_FALSE(queue.join_for(0s));
+    }
+    EXPECT_EQ(queue.unfinished(), 1U);
+    consumer.go_on();
+    EXPECT_EQ(consumer.member().wait(), 0);
+    EXPECT_TRUE(queue.join_for(kPatience));
+    EXPECT_EQ(queue.lost(), 0U);
+  });
 }
 
 // ---- handles
