@@ -1,10 +1,12 @@
 // One call in a process of its own.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
 
+#include "cohort/detail/remote_result.hpp"
 #include "cohort/detail/target.hpp"
 #include "cohort/detail/type_name.hpp"
 #include "cohort/futures.hpp"
@@ -27,8 +29,10 @@ auto async(F&& f, Args&&... args) {
   auto port = detail::ResultPort::make();
   using Ported = detail::PortedCall<Call>;
   auto target = std::make_unique<detail::SentTarget<Ported>>(Ported(port, std::move(call)));
-  return futures::Future<Result>(detail::RemoteCall::start(
-      std::move(port), std::move(target), std::string(detail::type_name<std::decay_t<F>>())));
+  auto started = detail::RemoteCall::start(std::move(port), std::move(target),
+                                           std::string(detail::type_name<std::decay_t<F>>()));
+  return futures::Future<Result>(
+      std::make_shared<detail::RemoteResult<Result>>(std::move(started)));
 }
 
 }  // namespace cohort

@@ -1,92 +1,96 @@
-// The result of a call that runs elsewhere.
+// Futures of calls that run elsewhere, waiting for several of them, and executors.
 #pragma once
 
 #include <chrono>
+#include <concepts>
+#include <cstddef>
 #include <exception>
-#include <memory>
+#include <initializer_list>
 #include <optional>
-#include <type_traits>
 #include <utility>
+#include <vector>
 
-#include "cohort/detail/remote_call.hpp"
-#include "cohort/error.hpp"
-#include "cohort/serialize.hpp"
+#include "cohort/detail/as_completed.hpp"
+#include "cohort/detail/completions.hpp"
+#include "cohort/detail/executor_map.hpp"
+#include "cohort/detail/future_range.hpp"
+#include "cohort/future.hpp"
+#include "cohort/process_executor.hpp"
+#include "cohort/thread_executor.hpp"
 
 namespace cohort::futures {
 
-// A handle: copies mean the same result. Any thread may ask; get() of a result that cannot be
-// copied gives it away once.
+enum ReturnWhen {
+  ALL_COMPLETED,    // all are done
+  FIRST_COMPLETED,  // one is done
+  FIRST_EXCEPTION,  // one has thrown, or all are done; a cancelled one has not thrown
+};
+
+struct WaitOptions {
+  std::optional<std::chrono::nanoseconds> timeout = std::nullopt;  // none: as long as it takes
+  ReturnWhen return_when = ALL_COMPLETED;
+};
+
+// Each future once, in the order given.
 template <class R>
-class Future {
- public:
-  Future() = default;
-  explicit Future(std::shared_ptr<detail::RemoteCall> call)
-      : state_(std::make_shared<State>(std::move(call))) {}
+struct DoneAndNotDone {
+  std::vector<Future<R>> done;
+  std::vector<Future<R>> not_done;
+};
 
-  bool valid() const noexcept { return state_ != nullptr; }
-
-  // Waits for the end and answers the result, or throws what the call threw, as its own type; the
-  // process's death as WorkerDied; CancelledError.
-  R get() {
-    wait();
-    return take();
+// Waits until what `return_when` says, or the timeout, which is no error. A call of a thread
+// executor or a Promise that was cancelled counts as done once a worker has come upon it.
+template <detail::FutureRange Range>
+auto wait(Range&& futures, WaitOptions options = {}) {
+  using R = detail::FutureRangeResult<Range>;
+  detail::CallDeadline deadline;
+  if (options.timeout) deadline = detail::deadline_after(*options.timeout);
+  auto calls = detail::distinct_calls(futures);
+  detail::wait_for_calls(calls, options.return_when == FIRST_COMPLETED,
+                         options.return_when == FIRST_EXCEPTION, deadline);
+  DoneAndNotDone<R> result;
+  for (auto& call : calls) {
+    auto& side = call->settled() ? result.done : result.not_done;
+    side.emplace_back(std::move(call));
   }
-  // Throws TimeoutError when the limit passes first; the call goes on.
-  template <class Rep, class Period>
-  R get(std::chrono::duration<Rep, Period> limit) {
-    if (!wait_for(limit)) throw TimeoutError("the result was not there in time; the call goes on");
-    return take();
-  }
-  // Waits for the end; null when the call returned. Throws CancelledError.
-  std::exception_ptr exception() {
-    wait();
-    if (cancelled()) throw CancelledError();
-    return state().call->error();
-  }
+  return result;
+}
+template <class R>
+DoneAndNotDone<R> wait(std::initializer_list<Future<R>> futures, WaitOptions options = {}) {
+  return wait(std::vector<Future<R>>(futures), options);
+}
 
-  void wait() const { state().call->wait_until(std::nullopt); }
-  template <class Rep, class Period>
-  bool wait_for(std::chrono::duration<Rep, Period> limit) const {
-    return state().call->wait_until(std::chrono::steady_clock::now() +
-                                    std::chrono::duration_cast<std::chrono::nanoseconds>(limit));
-  }
-  bool done() const { return state().call->wait_until(std::chrono::steady_clock::time_point()); }
-  bool running() const { return !done(); }
-  // Ends a call that has not ended, and its process; answers whether it was in time.
-  bool cancel() { return state().call->cancel(); }
-  bool cancelled() const { return state().call->cancelled(); }
+// The futures in the order of their ends, those that are done first: a single-pass range, whose
+// ++ waits.
+template <detail::FutureRange Range>
+auto as_completed(Range&& futures) {
+  return AsCompleted<detail::FutureRangeResult<Range>>(detail::distinct_calls(futures),
+                                                       std::nullopt);
+}
+// Where the limit, counted from this call, passes first, ++ throws TimeoutError.
+template <detail::FutureRange Range, class Rep, class Period>
+auto as_completed(Range&& futures, std::chrono::duration<Rep, Period> limit) {
+  return AsCompleted<detail::FutureRangeResult<Range>>(detail::distinct_calls(futures),
+                                                       detail::deadline_after(limit));
+}
+template <class R>
+AsCompleted<R> as_completed(std::initializer_list<Future<R>> futures) {
+  return as_completed(std::vector<Future<R>>(futures));
+}
+template <class R, class Rep, class Period>
+AsCompleted<R> as_completed(std::initializer_list<Future<R>> futures,
+                            std::chrono::duration<Rep, Period> limit) {
+  return as_completed(std::vector<Future<R>>(futures), limit);
+}
 
- private:
-  struct State {
-    explicit State(std::shared_ptr<detail::RemoteCall> started) : call(std::move(started)) {}
-    std::shared_ptr<detail::RemoteCall> call;
-    std::optional<std::conditional_t<std::is_void_v<R>, bool, R>> result;
-  };
-
-  State& state() const {
-    if (!state_) throw InvalidStateError("this Future is empty: it was moved from, or never made");
-    return *state_;
-  }
-
-  R take() {
-    State& now = state();
-    if (now.call->cancelled()) throw CancelledError();
-    if (auto error = now.call->error()) std::rethrow_exception(error);
-    if constexpr (!std::is_void_v<R>) {
-      auto guard = now.call->lock();
-      if (!now.result) {
-        now.call->read_once(
-            [&](detail::Reader& reader) { now.result.emplace(detail::decode<R>(reader)); });
-      }
-      if constexpr (std::is_copy_constructible_v<R>) {
-        return *now.result;
-      } else {
-        return std::move(*now.result);
-      }
-    }
-  }
-
-  std::shared_ptr<State> state_;
+// What runs calls and gives futures of them.
+template <class E>
+concept Executor = requires(E& executor, int (*f)(int), std::vector<int>& items) {
+  { executor.submit(f, 1) } -> std::same_as<Future<int>>;
+  { *executor.map(f, items).begin() } -> std::convertible_to<int>;
+  { *executor.map(MapOptions(), f, items).begin() } -> std::convertible_to<int>;
+  executor.shutdown();
+  executor.shutdown(ShutdownOptions());
 };
 
 }  // namespace cohort::futures

@@ -153,6 +153,7 @@ void rehearse_child() noexcept {
     read();
     shed_inheritance(Runtime::here(), Runtime::here().self);
     finish_this_process();
+    run_new_process_hooks();  // it was no end: what preload makes here shall work
     std::size_t known = 0;
     for (std::ostream* stream : {&std::cout, &std::cerr, &std::clog}) {
       const std::streambuf* buffer = stream->rdbuf();

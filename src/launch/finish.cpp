@@ -1,5 +1,6 @@
 #include "launch/finish.hpp"
 
+#include <dlfcn.h>
 #include <unistd.h>
 
 #include <array>
@@ -17,13 +18,25 @@
 namespace cohort::launch {
 namespace {
 
-std::array<ProcessHooks, 8> hooks;
+struct Hooked {
+  ProcessHooks hooks;
+  bool ours;  // in the same object file as this, so as long as this
+};
+std::array<Hooked, 8> all_hooks;
 std::atomic<std::size_t> hook_count{0};
 std::atomic<pid_t> finishing_for{0};
 
-void run_program_end_hooks() noexcept {
+const void* object_of(void (*function)() noexcept) noexcept {
+  Dl_info info{};
+  return ::dladdr(reinterpret_cast<const void*>(function), &info) ? info.dli_fbase : nullptr;
+}
+
+// A library that has a copy of cohort may have been closed again, its hooks with it.
+void run_hooks(void (*ProcessHooks::*which)() noexcept) noexcept {
   for (std::size_t i = 0; i < hook_count.load(); ++i) {
-    if (hooks[i].at_program_end) hooks[i].at_program_end();
+    const Hooked& one = all_hooks[i];
+    auto hook = one.hooks.*which;
+    if (hook && (one.ours || object_of(hook))) hook();
   }
 }
 
@@ -31,18 +44,18 @@ void run_program_end_hooks() noexcept {
 
 void add_process_hooks(ProcessHooks added) noexcept {
   std::size_t place = hook_count.load();
-  if (place == hooks.size()) return;
-  hooks[place] = added;
+  if (place == all_hooks.size()) return;
+  all_hooks[place] = {added, object_of(added.at_end) == object_of(&run_new_process_hooks)};
   hook_count.store(place + 1);
 }
 
 void run_new_process_hooks() noexcept {
-  for (std::size_t i = 0; i < hook_count.load(); ++i) hooks[i].in_new_process();
+  run_hooks(&ProcessHooks::in_new_process);
   Finalizers::forget_all();
 }
 
 void finish_this_process() noexcept {
-  for (std::size_t i = 0; i < hook_count.load(); ++i) hooks[i].at_end();
+  run_hooks(&ProcessHooks::at_end);
   Finalizers::run_all();
   Child::finish_all();
 }
@@ -70,7 +83,7 @@ void finish_at_exit() noexcept {
     pid_t owner = ::getpid();
     if (!finishing_for.compare_exchange_strong(owner, 0)) return;
     finish_this_process();
-    run_program_end_hooks();
+    run_hooks(&ProcessHooks::at_program_end);
     shut_down_servers();
   });
 }
