@@ -11,7 +11,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <fstream>
 #include <string>
+#include <string_view>
 
 #include "os/call.hpp"
 
@@ -95,6 +97,16 @@ std::optional<ExitCode> Pidfd::recorded_exit() const {
   if (::ioctl(get(), _IOWR(0xFF, 11, PidfdInfo), &info) != 0) return std::nullopt;
   if ((info.mask & kInfoExit) == 0) return std::nullopt;
   return exit_code_of(info.exit_code);
+}
+
+std::size_t peak_memory_of(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  constexpr std::string_view kField = "VmHWM:";
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(kField))
+      return std::strtoull(line.c_str() + kField.size(), nullptr, 10) << 10;
+  }
+  return 0;
 }
 
 bool stopped(pid_t pid) {

@@ -46,6 +46,8 @@ ExitCode exit_code_of(int status);
 
 // When the process started, on CLOCK_BOOTTIME in nanoseconds, to the tick (10 ms); empty if gone.
 std::optional<std::uint64_t> start_time(pid_t pid);
+// The most memory that it had resident, in bytes; 0 if gone.
+std::size_t peak_memory_of(pid_t pid);
 // Whether a signal or a debugger has stopped it.
 bool stopped(pid_t pid);
 std::uint64_t boot_time_now();

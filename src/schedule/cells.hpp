@@ -4,8 +4,10 @@
 //   free -> filling      owner, privately
 //   filling -> pending   owner; the task is named in the queue, with its generation
 //   pending -> claimed   one worker, by one compare-and-swap: that is the whole claim
-//   claimed -> done      that worker, by one store
-//   claimed -> pending   owner, after that worker's death: what is left of it, as a new generation
+//   claimed -> done      that worker, by one compare-and-swap
+//   claimed -> condemned owner, who then kills that worker: it never gets past this task
+//   claimed, condemned -> pending
+//                        owner, after that worker's death: what is left of it, as a new generation
 //   done -> free         owner, when it has taken the results; a new generation
 // So a kill between any two instructions leaves a state that the owner can settle from the word.
 #pragma once
@@ -17,13 +19,14 @@
 
 #include "arena/owner.hpp"
 #include "cohort/detail/target.hpp"
+#include "schedule/crash_report.hpp"
 #include "sync/doorbell.hpp"
 
 namespace cohort::schedule {
 
 using arena::Offset;
 
-enum class Status : std::uint64_t { free, filling, pending, claimed, done };
+enum class Status : std::uint64_t { free, filling, pending, claimed, condemned, done };
 
 struct TaskState {
   std::uint64_t raw = 0;
@@ -38,7 +41,7 @@ struct TaskState {
   constexpr Status status() const { return static_cast<Status>((raw >> 16) & 0xffff); }
   constexpr std::uint32_t worker() const { return static_cast<std::uint32_t>(raw & 0xffff); }
   constexpr bool of_worker(std::uint32_t index) const {
-    return (status() == Status::claimed || status() == Status::done) && worker() == index;
+    return status() >= Status::claimed && worker() == index;
   }
 };
 
@@ -74,7 +77,15 @@ struct alignas(64) TaskCell {
   std::atomic<std::uint64_t> result_bytes;       // of whole records
   std::atomic<std::uint64_t> result_references;  // in all records
 
+  // Set by the owner: the longest time for an item; 0: none. The soft one is the task's to see.
+  std::uint64_t time_limit;  // ns
+  std::uint64_t soft_limit;  // ns
+
+  std::atomic<std::int64_t>
+      started;  // of the running item where there is a limit, else of the task
   std::atomic<std::uint64_t> nanoseconds;
+  std::atomic<std::uint64_t> failed;   // items that threw
+  std::atomic<std::uint32_t> no_room;  // 1: not even an error could be stored for the running item
 
   alignas(64) std::array<std::byte, kInlineBytes> inline_arguments;
   alignas(64) std::array<std::byte, kInlineBytes> inline_results;
@@ -92,17 +103,26 @@ struct ResultRecord {
   static std::uint64_t padded(std::uint64_t n) { return (n + 7) / 8 * 8; }
 };
 
-enum class Stage : std::uint32_t { starting, working, initializer_threw };
+enum class Stage : std::uint32_t {
+  starting,
+  working,
+  initializer_threw,
+  retired,  // has run as many items as it may, and left
+};
 
 struct alignas(64) WorkerSlot {
   std::atomic<std::uint32_t> bell;  // futex: rung to wake this worker
   std::atomic<Stage> stage;
   std::atomic<std::uint32_t> member;  // who works here; said by the worker before it takes a task
+  std::atomic<std::int32_t> pid;
   // The initializer's exception, encoded, in a block of the worker's.
   std::atomic<std::uint64_t> error;
   std::atomic<std::uint64_t> error_bytes;
   alignas(64) std::atomic<std::uint64_t> items;
   std::atomic<std::uint64_t> busy_nanoseconds;
+  // Of this worker's done ring: positions before it are written. The owner knows how many it took.
+  alignas(64) std::atomic<std::uint64_t> ended;
+  CrashReport crash;
 };
 
 inline constexpr std::uint32_t kMostWorkers = 512;
@@ -110,9 +130,10 @@ using WorkerSet = std::array<std::atomic<std::uint64_t>, kMostWorkers / 64>;
 
 struct SchedulerCell {
   std::uint32_t workers;
-  std::uint32_t tasks;                 // a power of two, at least 64
+  std::uint32_t tasks;                 // a power of two
   std::uint32_t queue_capacity;        // a power of two
   std::atomic<std::uint32_t> closing;  // 1: workers leave when the queue is empty
+  std::uint64_t most_items;            // that a worker runs before it leaves; 0: any number
   detail::CodeReference initializer;   // thunk of a Target
   Offset initializer_data;             // 0: no initializer
   std::uint64_t initializer_bytes;
@@ -133,8 +154,8 @@ class Layout {
   explicit Layout(std::byte* start) : start_(start) {}
 
   static std::size_t bytes(std::uint32_t workers, std::uint32_t tasks, std::uint32_t queue) {
-    return sizeof(SchedulerCell) + tasks / 8 + workers * sizeof(WorkerSlot) +
-           queue * sizeof(std::uint64_t) + tasks * sizeof(TaskCell) + 4 * 64;
+    return sizeof(SchedulerCell) + workers * sizeof(WorkerSlot) + tasks * sizeof(TaskCell) +
+           (queue + std::size_t{workers} * tasks) * sizeof(std::uint64_t) + 4 * 64;
   }
 
   SchedulerCell& head() const { return *reinterpret_cast<SchedulerCell*>(start_); }
@@ -144,19 +165,22 @@ class Layout {
   WorkerSlot& worker(std::uint32_t index) const {
     return reinterpret_cast<WorkerSlot*>(&task(head().tasks))[index];
   }
-  // One bit for each task that ended; set by workers after the state, taken by the owner. A bit too
-  // many or twice is harmless.
-  std::atomic<std::uint64_t>& ended(std::uint32_t word) const {
-    return reinterpret_cast<std::atomic<std::uint64_t>*>(&worker(head().workers))[word];
-  }
   std::atomic<std::uint64_t>& queue(std::uint64_t position) const {
-    auto* first = reinterpret_cast<std::byte*>(&ended(0)) + aligned(head().tasks / 8);
-    return reinterpret_cast<std::atomic<std::uint64_t>*>(
-        first)[position & (head().queue_capacity - 1)];
+    return queues()[position & (head().queue_capacity - 1)];
+  }
+  // A worker's done ring: tasks that it ended, told after their state. A task that the owner learnt
+  // of otherwise may be named once more, which is harmless. It has room for every task, so it is
+  // never full.
+  std::atomic<std::uint64_t>& done(std::uint32_t index, std::uint64_t position) const {
+    return queues()[head().queue_capacity + std::size_t{index} * head().tasks +
+                    (position & (head().tasks - 1))];
   }
 
  private:
   static constexpr std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+  std::atomic<std::uint64_t>* queues() const {
+    return reinterpret_cast<std::atomic<std::uint64_t>*>(&worker(head().workers));
+  }
   std::byte* start_ = nullptr;
 };
 

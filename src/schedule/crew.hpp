@@ -20,18 +20,19 @@ namespace cohort::schedule {
 
 class Crew {
  public:
-  // Starts all workers; when one cannot be started, ends the others and throws why.
-  Crew(Scheduler& scheduler, std::uint32_t workers, StartMethod method);
+  // Starts the workers that the scheduler wants by now, and the others as it comes to want them.
+  // When one of the first cannot be started, ends the others and throws why.
+  Crew(Scheduler& scheduler, StartMethod method, const WorkerLimits& limits);
   // All workers must have been let go or killed.
   ~Crew();
   Crew(const Crew&) = delete;
   Crew& operator=(const Crew&) = delete;
 
-  // Kills every worker and starts no other.
-  void kill();
+  // Ends every worker by this signal and starts no other.
+  void end(int signal);
   // Waits until all workers have left or were killed.
   void join();
-  std::vector<WorkerStats> stats() const;
+  std::vector<WorkerStats> stats();
 
  private:
   using Clock = os::Clock;
@@ -41,18 +42,26 @@ class Crew {
     std::size_t restarts = 0;
     Clock::time_point since;            // the child's start
     std::chrono::nanoseconds before{};  // life time of its predecessors
+    std::size_t peak_memory = 0;        // of all of them, bytes
+    arena::MemberId condemned{};        // to be killed as soon as it is here
   };
 
   std::shared_ptr<launch::Child> start(std::uint32_t index);
   void supervise();
   void worker_ended(std::uint32_t index);
+  void trace_life(std::uint32_t index, const WorkerDeath& death) const;
+  WorkerDeath describe_death(std::uint32_t index, pid_t pid, int code) const;
+  void kill_one(std::uint32_t index, arena::MemberId member);
+  void take_place(std::uint32_t index, const std::shared_ptr<launch::Child>& child);
+  bool anybody_works() const;
+  bool places_missing() const;
   void fill_places();
   void give_up(const std::string& why, const std::exception_ptr& cause);
   bool over() const;
 
   Scheduler& scheduler_;
   StartMethod method_;
-  std::string name_;
+  WorkerLimits limits_;
   os::Event event_;  // something changed for the watching thread
 
   mutable std::mutex mutex_;

@@ -2,32 +2,53 @@
 
 #include <bit>
 
-#include "cohort/error.hpp"
 #include "os/futex.hpp"
 #include "os/step.hpp"
 
 namespace cohort::schedule {
 namespace {
 
-bool is_pending(const Layout& cells, Ticket ticket) {
-  auto state = cells.task(ticket.task()).state.load(std::memory_order_acquire);
-  return state == TaskState::of(ticket.generation(), Status::pending).raw;
+void put_last(const Layout& cells, Ticket ticket) {
+  SchedulerCell& queue = cells.head();
+  std::uint64_t tail = queue.tail.load(std::memory_order_relaxed);
+  cells.queue(tail).store(ticket.raw, std::memory_order_release);
+  queue.tail.store(tail + 1, std::memory_order_release);
+}
+
+// Gives a pending task a new generation, so that no worker takes it by its old entry.
+bool renew(const Layout& cells, Ticket& ticket) {
+  auto expected = TaskState::of(ticket.generation(), Status::pending).raw;
+  Ticket renewed = Ticket::of(ticket.task(), ticket.generation() + 1);
+  bool pending = cells.task(ticket.task())
+                     .state.compare_exchange_strong(
+                         expected, TaskState::of(renewed.generation(), Status::pending).raw,
+                         std::memory_order_acq_rel);
+  ticket = renewed;
+  return pending;
+}
+
+// Once round: entries of tasks that were claimed or taken back drop out, pending ones keep their
+// order. There are half as many tasks as entries, so this is rare.
+void drop_stale(const Layout& cells) {
+  SchedulerCell& queue = cells.head();
+  std::uint64_t end = queue.tail.load(std::memory_order_relaxed);
+  for (;;) {
+    std::uint64_t head = queue.head.load(std::memory_order_acquire);
+    if (head >= end) return;
+    Ticket ticket{cells.queue(head).load(std::memory_order_relaxed)};
+    bool pending = renew(cells, ticket);
+    queue.head.compare_exchange_strong(head, head + 1);  // or a worker did it
+    if (pending) put_last(cells, ticket);
+  }
 }
 
 }  // namespace
 
 void append(const Layout& cells, Ticket ticket) {
   SchedulerCell& queue = cells.head();
-  std::uint64_t tail = queue.tail.load(std::memory_order_relaxed);
   std::uint64_t head = queue.head.load(std::memory_order_acquire);
-  while (tail - head >= queue.queue_capacity) {
-    // Entries of tasks that were claimed by a worker which has not moved the head on yet.
-    if (is_pending(cells, Ticket{cells.queue(head).load(std::memory_order_relaxed)}))
-      throw Error("the scheduler's queue is full of pending tasks");
-    if (queue.head.compare_exchange_strong(head, head + 1)) ++head;
-  }
-  cells.queue(tail).store(ticket.raw, std::memory_order_release);
-  queue.tail.store(tail + 1, std::memory_order_release);
+  if (queue.tail.load(std::memory_order_relaxed) - head >= queue.queue_capacity) drop_stale(cells);
+  put_last(cells, ticket);
 }
 
 std::optional<std::uint32_t> claim(const Layout& cells, std::uint32_t worker) {

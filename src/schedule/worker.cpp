@@ -1,6 +1,7 @@
 #include "schedule/worker.hpp"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <exception>
@@ -12,7 +13,9 @@
 #include "cohort/detail/remote_exception.hpp"
 #include "os/signals.hpp"
 #include "os/step.hpp"
+#include "schedule/crash_report.hpp"
 #include "schedule/task_queue.hpp"
+#include "schedule/worker_limits.hpp"
 #include "schedule/worker_run.hpp"
 #include "sync/backoff.hpp"
 
@@ -20,6 +23,9 @@ namespace cohort::schedule {
 namespace {
 
 constexpr std::size_t kMostHeld = 64;
+
+// The task that this process runs, for cohort::deadline().
+std::atomic<const TaskCell*> running_task{nullptr};
 
 struct NoNews final : detail::Decoded {
   void operator()() override {}
@@ -33,9 +39,10 @@ class Worker {
         self_(cells_.worker(index)),
         index_(index) {
     self_.member.store(space_.self().raw, std::memory_order_relaxed);
+    self_.pid.store(::getpid(), std::memory_order_relaxed);
   }
 
-  bool initialize();
+  bool initialize(const WorkerLimits& limits);
   void run();
 
  private:
@@ -49,6 +56,7 @@ class Worker {
   bool wait_for_work();
   bool search();
   void execute(std::uint32_t index);
+  void fail_all(WorkerRun& run, TaskCell& task, const std::exception_ptr& error);
   detail::TaskThunk find_thunk(const detail::CodeReference& reference);
   void drop_taken();
 
@@ -57,35 +65,45 @@ class Worker {
   WorkerSlot& self_;
   std::uint32_t index_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, detail::TaskThunk> thunks_;
+  std::uint64_t items_run_ = 0;
   std::vector<Held> held_;  // what results refer to that the owner has not taken yet
 };
 
+void run_initializer(arena::Space& space, const SchedulerCell& head) {
+  if (!head.initializer_data) return;
+  auto thunk =
+      reinterpret_cast<detail::Thunk>(const_cast<void*>(detail::find_code(head.initializer)));
+  detail::TaskReader reader(
+      {space.at(head.initializer_data), static_cast<std::size_t>(head.initializer_bytes)});
+  NoNews nothing;
+  thunk(reader, nothing);
+}
+
 // Answers false when the initializer threw: the owner finds its exception in our slot.
-bool Worker::initialize() {
-  SchedulerCell& head = cells_.head();
-  if (head.initializer_data) {
-    try {
-      auto thunk =
-          reinterpret_cast<detail::Thunk>(const_cast<void*>(detail::find_code(head.initializer)));
-      detail::TaskReader reader(
-          {space_.at(head.initializer_data), static_cast<std::size_t>(head.initializer_bytes)});
-      NoNews nothing;
-      thunk(reader, nothing);
-    } catch (...) {
-      ArenaWriter writer(space_, {});
-      detail::encode_exception(writer, std::current_exception(), {});
-      self_.error_bytes.store(writer.size(), std::memory_order_relaxed);
-      self_.error.store(writer.take_block(), std::memory_order_release);
-      self_.stage.store(Stage::initializer_threw, std::memory_order_release);
-      return false;
-    }
+bool Worker::initialize(const WorkerLimits& limits) {
+  try {
+    catch_crashes(self_.crash);
+    apply(limits, index_);
+    run_initializer(space_, cells_.head());
+  } catch (...) {
+    ArenaWriter writer(space_, {});
+    detail::encode_exception(writer, std::current_exception(), {});
+    self_.error_bytes.store(writer.size(), std::memory_order_relaxed);
+    self_.error.store(writer.take_block(), std::memory_order_release);
+    self_.stage.store(Stage::initializer_threw, std::memory_order_release);
+    return false;
   }
   self_.stage.store(Stage::working, std::memory_order_release);
   return true;
 }
 
 void Worker::run() {
+  std::uint64_t most = cells_.head().most_items;
   for (;;) {
+    if (most != 0 && items_run_ >= most) {
+      self_.stage.store(Stage::retired, std::memory_order_release);
+      return;
+    }
     if (auto task = claim(cells_, index_)) {
       execute(*task);
       continue;
@@ -136,21 +154,37 @@ detail::TaskThunk Worker::find_thunk(const detail::CodeReference& reference) {
   return place->second;
 }
 
+// The callable could not be decoded; or the outcome of an item could not be stored.
+void Worker::fail_all(WorkerRun& run, TaskCell& task, const std::exception_ptr& error) {
+  try {
+    if (!run.begun()) {
+      run.for_each_item([&](std::size_t) { std::rethrow_exception(error); });
+      return;
+    }
+  } catch (...) {
+    // No room for these either.
+  }
+  task.no_room.store(1, std::memory_order_relaxed);
+}
+
 void Worker::execute(std::uint32_t index) {
   TaskCell& task = cells_.task(index);
   TaskState claimed{task.state.load(std::memory_order_relaxed)};
   TaskState done = TaskState::of(claimed.generation(), Status::done, index_);
   auto start = os::Clock::now();
+  task.started.store(start.time_since_epoch().count(), std::memory_order_release);
+  running_task = &task;
   WorkerRun run(space_, task);
   try {
     find_thunk(task.thunk)(run);
-  } catch (...) {  // the callable could not be decoded: so fail all items
-    run.for_each_item(
-        [error = std::current_exception()](std::size_t) { std::rethrow_exception(error); });
+  } catch (...) {
+    fail_all(run, task, std::current_exception());
   }
+  // Before ours come to them, which are not done yet.
+  if (held_.size() > kMostHeld) drop_taken();
   auto blocks = run.finish();
   if (!blocks.empty()) held_.push_back({index, done, std::move(blocks)});
-  if (held_.size() > kMostHeld) drop_taken();
+  items_run_ += task.count;
   auto spent = static_cast<std::uint64_t>((os::Clock::now() - start).count());
   task.nanoseconds.store(spent, std::memory_order_relaxed);
   self_.items.store(self_.items.load(std::memory_order_relaxed) + task.count,
@@ -158,9 +192,16 @@ void Worker::execute(std::uint32_t index) {
   self_.busy_nanoseconds.store(self_.busy_nanoseconds.load(std::memory_order_relaxed) + spent,
                                std::memory_order_relaxed);
   os::step("schedule.results_written");
-  task.state.store(done.raw, std::memory_order_release);
+  running_task = nullptr;
+  task.started.store(start.time_since_epoch().count(), std::memory_order_relaxed);
+  // Condemned: the owner is about to kill us, and nothing of this task counts any more.
+  if (!task.state.compare_exchange_strong(claimed.raw, done.raw, std::memory_order_acq_rel))
+    ::raise(SIGKILL);
   os::step("schedule.done");
-  cells_.ended(index / 64).fetch_or(std::uint64_t{1} << (index % 64), std::memory_order_seq_cst);
+  std::uint64_t at = self_.ended.load(std::memory_order_relaxed);
+  cells_.done(index_, at)
+      .store(Ticket::of(index, claimed.generation()).raw, std::memory_order_relaxed);
+  self_.ended.store(at + 1, std::memory_order_release);
   os::step("schedule.announced");
   cells_.head().owner_bell.ring();
 }
@@ -173,11 +214,20 @@ void Worker::drop_taken() {
 
 }  // namespace
 
-void worker_main(detail::BlockRef scheduler, std::uint32_t index) {
+std::optional<std::chrono::steady_clock::time_point> task_deadline() {
+  const TaskCell* task = running_task.load(std::memory_order_acquire);
+  if (!task) return std::nullopt;
+  std::uint64_t limit = task->soft_limit ? task->soft_limit : task->time_limit;
+  if (limit == 0) return std::nullopt;
+  std::chrono::nanoseconds started(task->started.load(std::memory_order_acquire));
+  return os::Clock::time_point(started + std::chrono::nanoseconds(limit));
+}
+
+void worker_main(detail::BlockRef scheduler, std::uint32_t index, WorkerLimits limits) {
   os::ignore_signal(SIGINT);  // the owner decides what a Ctrl-C means
   // Never destroyed: what it holds for the owner must outlive it, until the owner has seen our end.
   auto* worker = new Worker(scheduler, index);
-  if (!worker->initialize()) std::exit(1);
+  if (!worker->initialize(limits)) std::exit(1);
   worker->run();
 }
 

@@ -30,6 +30,7 @@ WorkerRun::WorkerRun(arena::Space& space, TaskCell& task)
       task_(task),
       writer_(space, task.inline_results) {
   writer_.publish_block_in(task.result_block);
+  if (task.time_limit != 0 || task.soft_limit != 0) time_items(task.started);
 }
 
 detail::Writer& WorkerRun::open_result(std::size_t i) {
@@ -59,6 +60,7 @@ void WorkerRun::close(ResultRecord::Kind kind) {
 }
 
 void WorkerRun::fail(std::size_t i, const std::exception_ptr& error) {
+  task_.failed.fetch_add(1, std::memory_order_relaxed);
   try {
     // The caller gets to see the first only, and naming a stack is slow.
     std::string trace = std::exchange(failed_before_, true) ? "" : detail::throw_trace();

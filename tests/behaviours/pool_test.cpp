@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cohort/pool.hpp>
+#include <cohort/sync.hpp>
+#include <cohort/thread_executor.hpp>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -83,6 +85,226 @@ TEST_P(PoolBehaviour, StarmapSpreadsTuplesOverTheParameters) {
   }
   EXPECT_EQ(pool.starmap(product, tuples), expected);
   EXPECT_EQ(pool.starmap({.chunksize = 20}, product, tuples), expected);
+}
+
+// behaviour: Pool/starmap-async
+TEST_P(PoolBehaviour, StarmapAsyncGivesTheSameThroughItsResult) {
+  Pool pool(options(2));
+  std::vector<std::tuple<int, int>> tuples;
+  std::vector<int> expected;
+  for (int i = 0; i < 100; ++i) {
+    tuples.emplace_back(i, 100 - i);
+    expected.push_back(i * (100 - i));
+  }
+  EXPECT_EQ(pool.starmap_async(product, tuples).get(), expected);
+  EXPECT_EQ(pool.starmap_async({.chunksize = 7}, product, tuples).get(), expected);
+}
+
+// behaviour: Pool/map-async
+TEST_P(PoolBehaviour, MapAsyncGivesWhatASerialMapGives) {
+  Pool pool(options(2));
+  EXPECT_EQ(pool.map_async(square, numbers_up_to(1000)).get(), squares_up_to(1000));
+  EXPECT_EQ(pool.map_async({.chunksize = 9}, square, numbers_up_to(100)).get(), squares_up_to(100));
+}
+
+// behaviour: Pool/map-async-callback
+// behaviour: Pool/callback-before-wait-returns
+TEST_P(PoolBehaviour, TheCallbackOfAMapGetsTheWholeListOnceBeforeAWaitReturns) {
+  Pool pool(options(2));
+  std::vector<std::vector<int>> seen;
+  auto result =
+      pool.map_async({.callback = [&](const std::vector<int>& all) { seen.push_back(all); }},
+                     square, numbers_up_to(100));
+  result.wait();
+  EXPECT_EQ(seen, std::vector<std::vector<int>>(1, squares_up_to(100)));
+  EXPECT_EQ(result.get(), squares_up_to(100));
+  pool.close();
+  pool.join();
+  EXPECT_EQ(seen.size(), 1U);
+}
+
+// behaviour: Pool/empty-input-everywhere
+TEST_P(PoolBehaviour, NothingIsMappedToNothingWithoutBlocking) {
+  Pool pool(options(1));
+  const std::vector<int> none;
+  EXPECT_TRUE(pool.map(square, none).empty());
+  EXPECT_TRUE(pool.map_async(square, none).get().empty());
+  EXPECT_TRUE(pool.starmap_async(product, std::vector<std::tuple<int, int>>()).get().empty());
+  EXPECT_EQ(pool.imap(square, none).next(), std::nullopt);
+  EXPECT_EQ(pool.imap_unordered(square, none).next(), std::nullopt);
+  for (int x : pool.imap(square, none)) ADD_FAILURE() << x;
+  for (int x : pool.imap_unordered(square, none)) ADD_FAILURE() << x;
+  bool told = false;
+  pool.map_async({.callback = [&](const std::vector<int>& all) { told = all.empty(); }}, square,
+                 none)
+      .wait();
+  EXPECT_TRUE(told);
+}
+
+// behaviour: Pool/async-result
+TEST_P(PoolBehaviour, GetOfAnAsynchronousCallWaitsForTheResult) {
+  Pool pool(options(1));
+  cohort::Event gate;
+  auto after = [](const cohort::Event& event, int x) {
+    event.wait();
+    return x;
+  };
+  auto result = pool.apply_async(after, gate, 7);
+  EXPECT_THROW(result.get(1ms), cohort::TimeoutError);
+  std::jthread opener([&] { gate.set(); });
+  EXPECT_EQ(result.get(), 7);
+}
+
+// behaviour: Pool/lazy-order
+TEST_P(PoolBehaviour, TheLazyMapYieldsResultsInOrderAndThenEnds) {
+  Pool pool(options(3));
+  for (std::size_t chunksize : {1, 100}) {
+    auto results = pool.imap({.chunksize = chunksize}, square, numbers_up_to(1000));
+    for (int expected : squares_up_to(1000)) ASSERT_EQ(results.next(), expected);
+    EXPECT_EQ(results.next(), std::nullopt);
+    EXPECT_EQ(results.next(), std::nullopt);
+  }
+}
+
+// behaviour: Pool/lazy-unordered
+TEST_P(PoolBehaviour, TheUnorderedLazyMapYieldsEachResultOnce) {
+  Pool pool(options(3));
+  for (std::size_t chunksize : {1, 53}) {
+    std::vector<int> seen;
+    for (int x : pool.imap_unordered({.chunksize = chunksize}, square, numbers_up_to(1000)))
+      seen.push_back(x);
+    std::sort(seen.begin(), seen.end());
+    EXPECT_EQ(seen, squares_up_to(1000));
+  }
+}
+
+// behaviour: Pool/lazy-unordered-source-throws
+TEST_P(PoolBehaviour, WhatTheInputThrowsComesAfterTheUnorderedResults) {
+  Pool pool(options(2));
+  for (int bad : {0, 3, 40}) {
+    auto source = std::views::iota(0, 100) | std::views::transform([bad](int i) {
+                    if (i == bad) throw std::domain_error("source");
+                    return i;
+                  });
+    auto results = pool.imap_unordered(square, source);
+    std::vector<int> seen;
+    try {
+      while (auto x = results.next()) seen.push_back(*x);
+      ADD_FAILURE() << "the input's exception was lost";
+    } catch (const std::domain_error&) {
+    }
+    std::sort(seen.begin(), seen.end());
+    EXPECT_EQ(seen, squares_up_to(bad));
+    EXPECT_EQ(results.next(), std::nullopt);
+  }
+}
+
+// behaviour: Pool/lazy-next-timeout
+TEST_P(PoolBehaviour, AResultThatCameTooLateCanBeAskedForAgain) {
+  Pool pool(options(1));
+  auto after = [](const cohort::Event& event) {
+    event.wait();
+    return 7;
+  };
+  for (bool ordered : {true, false}) {
+    cohort::Event gate;
+    std::vector<cohort::Event> gates{gate};
+    auto results = ordered ? pool.imap(after, gates) : pool.imap_unordered(after, gates);
+    EXPECT_THROW(results.next(1ms), cohort::TimeoutError);
+    EXPECT_THROW(results.next(0ms), cohort::TimeoutError);
+    gate.set();
+    EXPECT_EQ(results.next(20s), 7);
+    EXPECT_EQ(results.next(), std::nullopt);
+  }
+}
+
+// behaviour: Pool/result-status-queries
+TEST_P(PoolBehaviour, AResultKnowsWhetherItIsThereAndWhatItIs) {
+  Pool pool(options(1));
+  cohort::Event gate;
+  auto after = [](const cohort::Event& event, bool fails) {
+    event.wait();
+    if (fails) throw std::domain_error("as asked");
+  };
+  auto good = pool.apply_async(after, gate, false);
+  auto bad = pool.apply_async(after, gate, true);
+  for (const auto& result : {good, bad}) {
+    EXPECT_FALSE(result.ready());
+    EXPECT_THROW((void)result.successful(), cohort::InvalidStateError);
+  }
+  gate.set();
+  for (const auto& result : {good, bad}) {
+    EXPECT_TRUE(result.wait_for(20s));
+    EXPECT_TRUE(result.ready());
+  }
+  EXPECT_TRUE(good.successful());
+  EXPECT_FALSE(bad.successful());
+}
+
+// behaviour: Pool/async-callback-extends
+TEST_P(PoolBehaviour, CallbacksFillAContainerWithoutAnyGet) {
+  Pool pool(options(2));
+  std::vector<int> all;
+  for (int start : {0, 10, 20}) {
+    pool.map_async({.callback =
+                        [&](const std::vector<int>& some) {
+                          all.insert(all.end(), some.begin(), some.end());
+                        }},
+                   square, std::views::iota(start, start + 10));
+  }
+  pool.close();
+  pool.join();
+  std::sort(all.begin(), all.end());
+  EXPECT_EQ(all, squares_up_to(30));
+}
+
+// behaviour: Pool/thread-pool-does-not-wrap
+TEST(PoolOfThreads, TheOriginalExceptionObjectIsThrown) {
+  cohort::futures::ThreadPoolExecutor executor(1);
+  const void* thrown = nullptr;
+  auto future = executor.submit([&] {
+    try {
+      throw std::domain_error("here");
+    } catch (const std::domain_error& error) {
+      thrown = &error;
+      throw;
+    }
+  });
+  try {
+    future.get();
+    FAIL();
+  } catch (const std::domain_error& error) {
+    EXPECT_EQ(&error, thrown);
+    EXPECT_EQ(dynamic_cast<const cohort::RemoteInfo*>(&error), nullptr);
+  }
+}
+
+// behaviour: Pool/tasks-per-worker-limit
+TEST_P(PoolBehaviour, WorkersAtTheirLimitAreReplacedAndEveryResultIsRight) {
+  auto three = options(3);
+  three.max_tasks_per_child = 10;
+  Pool pool(three);
+  std::set<pid_t> first;
+  for (const auto& worker : pool.stats()) first.insert(worker.pid);
+  EXPECT_EQ(first.size(), 3U);
+  std::vector<cohort::AsyncResult<int>> results;
+  for (int i = 0; i < 100; ++i) results.push_back(pool.apply_async(square, i));
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(results[static_cast<std::size_t>(i)].get(), i * i);
+  EXPECT_EQ(pool.map(square, numbers_up_to(100)), squares_up_to(100));
+  EXPECT_TRUE(eventually([&] {
+    auto workers = pool.stats();
+    return std::all_of(workers.begin(), workers.end(),
+                       [&](const auto& one) { return one.pid && !first.contains(one.pid); });
+  }));
+}
+
+// behaviour: Pool/limit-check
+TEST_P(PoolBehaviour, ALimitOfNoTasksIsRefused) {
+  auto one = options(1);
+  for (long long limit : {0LL, -1LL}) {
+    one.max_tasks_per_child = limit;
+    EXPECT_THROW((Pool(one)), std::invalid_argument);
+  }
 }
 
 // behaviour: Pool/unserializable-argument

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstring>
+#include <exception>
 #include <functional>
 #include <iterator>
 #include <memory>
@@ -101,7 +102,7 @@ class ApplyBody final : public TaskBody {
     if constexpr (!std::is_void_v<Result>) result_.emplace(decode<Result>(reader));
   }
   std::string name() const override { return describe_callable(code_, type_); }
-  Result result() {
+  Result outcome() {
     if constexpr (!std::is_void_v<Result>) return std::move(*result_);
   }
 
@@ -130,13 +131,14 @@ struct InvokeSpread {
   }
 };
 
-template <class Invoke, class F, class T>
+// `may_be_flat`: items that can lie in an array do.
+template <class Invoke, class F, class T, bool may_be_flat = true>
 struct MapThunk {
   using Result = std::decay_t<decltype(Invoke::call(std::declval<F&>(), std::declval<T&>()))>;
   static void run(TaskRun& run) {
     TaskReader reader(run.callable());
     auto callable = Callable<F>::decode_from(reader);
-    if constexpr (Flat<T>) {
+    if constexpr (may_be_flat && Flat<T>) {
       const std::byte* items = run.items();
       run.for_each_item([&](std::size_t i) {
         // A copy: the function may change its argument, and a retry needs it as it was.
@@ -158,7 +160,7 @@ struct MapThunk {
 };
 
 template <class Invoke, class F, class Range>
-class MapBody final : public TaskBody {
+class MapBody : public TaskBody {
  public:
   using Item = Stored<std::ranges::range_value_t<Range>>;
   using Result = typename MapThunk<Invoke, F, Item>::Result;
@@ -220,7 +222,7 @@ class MapBody final : public TaskBody {
   std::string name() const override {
     return describe_callable(code_address(callable_.get()), type_name<F>());
   }
-  auto results() {
+  auto outcome() {
     if constexpr (!std::is_void_v<Result>) return std::move(results_);
   }
 
@@ -232,6 +234,73 @@ class MapBody final : public TaskBody {
   std::conditional_t<std::is_void_v<Result>, None,
                      std::vector<std::conditional_t<std::is_void_v<Result>, int, Result>>>
       results_;
+};
+
+// ---- the types of calls
+
+// Of f(args...) in another process; no type where that cannot be called.
+template <class F, class... Args>
+using CallResult =
+    std::decay_t<std::invoke_result_t<std::decay_t<F>&, Stored<std::decay_t<Args>>&...>>;
+
+template <class Invoke, class F, class T>
+struct MapOutcomeOf {
+  using Item = typename MapThunk<Invoke, std::decay_t<F>, Stored<T>>::Result;
+  using type = std::conditional_t<std::is_void_v<Item>, void,
+                                  std::vector<std::conditional_t<std::is_void_v<Item>, int, Item>>>;
+};
+template <class Invoke, class F, class T>
+using MapOutcome = typename MapOutcomeOf<Invoke, F, T>::type;
+
+template <class Item, class Range>
+std::vector<Item> to_vector(Range&& range) {
+  if constexpr (std::is_same_v<std::remove_reference_t<Range>, std::vector<Item>> &&
+                !std::is_lvalue_reference_v<Range>) {
+    return std::move(range);
+  } else {
+    std::vector<Item> items;
+    if constexpr (std::ranges::sized_range<Range>)
+      items.reserve(static_cast<std::size_t>(std::ranges::size(range)));
+    for (auto&& item : range) items.emplace_back(std::forward<decltype(item)>(item));
+    return items;
+  }
+}
+
+// A view that is read a few items at a time, and no further. Moved only before the first of them.
+template <class View>
+class Drawn {
+ public:
+  explicit Drawn(View view) : view_(std::move(view)) {}
+
+  // At most so many; none at the end. What the view throws comes after the items before it.
+  template <class Item>
+  std::vector<Item> take(std::size_t most) {
+    std::vector<Item> items;
+    try {
+      while (!failure_ && items.size() < most && advance()) items.emplace_back(**at_);
+    } catch (...) {
+      failure_ = std::current_exception();
+    }
+    if (items.empty() && failure_) std::rethrow_exception(failure_);
+    return items;
+  }
+
+ private:
+  bool advance() {
+    if (ended_) return false;
+    if (!at_) {
+      at_.emplace(std::ranges::begin(view_));
+    } else {
+      ++*at_;
+    }
+    ended_ = *at_ == std::ranges::end(view_);
+    return !ended_;
+  }
+
+  View view_;
+  std::optional<std::ranges::iterator_t<View>> at_;
+  bool ended_ = false;
+  std::exception_ptr failure_;
 };
 
 }  // namespace cohort::detail

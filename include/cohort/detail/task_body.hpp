@@ -19,6 +19,7 @@ struct TaskShape {
   std::size_t item_bytes = 0;    // of a trivially copyable item; 0: items are encoded
   std::size_t result_bytes = 0;  // likewise for results
   bool has_results = true;       // false: void
+  bool each_apart = false;       // each item's outcome is wanted, not the first failure
 };
 
 // Called by the thread that submits and waits; never under a lock. What these throw ends the call.
@@ -30,6 +31,7 @@ class TaskBody {
   virtual void copy_next(std::byte*, std::size_t) {}  // this many items
   virtual void take_result(Reader&) {}                // in the order of the items
   virtual void take_results(const std::byte*) {}      // all of them
+  virtual void take_failure(std::exception_ptr) {}    // an item's, where each is wanted
   // For messages about the task.
   virtual std::string name() const = 0;
 };

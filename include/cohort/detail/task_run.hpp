@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -46,8 +47,10 @@ class TaskRun {
   template <class Body>
   void for_each_item(Body&& body) {
     std::size_t i = 0;
+    begun_ = true;
     auto rest = [&] {
       for (; i < count_; ++i) {
+        if (started_) note_start();
         progress_.store(2 * i + 1, std::memory_order_relaxed);
         // Processes die between instructions: it is enough that the compiler keeps the order.
         std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -65,6 +68,8 @@ class TaskRun {
       }
     }
   }
+
+  bool begun() const noexcept { return begun_; }
 
   // Where to encode the result of item `i`; then close_result().
   virtual Writer& open_result(std::size_t i) = 0;
@@ -84,13 +89,23 @@ class TaskRun {
         results_(results) {}
   ~TaskRun() = default;
 
+  // Items have a time limit: the start of each is noted here, in ns of the steady clock.
+  void time_items(std::atomic<std::int64_t>& started) { started_ = &started; }
+
  private:
+  void note_start() {
+    auto now = std::chrono::steady_clock::now().time_since_epoch();
+    started_->store(std::chrono::nanoseconds(now).count(), std::memory_order_release);
+  }
+
   std::atomic<std::uint64_t>& progress_;  // 2 i + 1: item i runs; 2 i: all before i are finished
   std::size_t count_;
   std::span<const std::byte> callable_;
   TaskReader arguments_;
   const std::byte* items_;
   std::byte* results_;
+  std::atomic<std::int64_t>* started_ = nullptr;
+  bool begun_ = false;
 };
 
 using TaskThunk = void (*)(TaskRun&);

@@ -1,0 +1,192 @@
+#include "cohort/detail/worker_pool.hpp"
+
+#include <signal.h>
+
+#include <atomic>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "arena/space.hpp"
+#include "cohort/error.hpp"
+#include "cohort/finalize.hpp"
+#include "pool/interrupt.hpp"
+#include "pool/progress.hpp"
+#include "schedule/crew.hpp"
+#include "schedule/scheduler.hpp"
+#include "schedule/worker.hpp"
+#include "schedule/worker_limits.hpp"
+
+namespace cohort {
+
+std::optional<std::chrono::steady_clock::time_point> deadline() {
+  return schedule::task_deadline();
+}
+
+namespace detail {
+namespace {
+
+constexpr int kExitPriority = 15;  // before the processes that the workers may use
+
+std::uint32_t checked_workers(std::optional<long long> asked) {
+  long long count = asked.value_or(static_cast<long long>(cpu_count()));
+  if (count < 1)
+    throw std::invalid_argument("a pool needs at least one worker, not " + std::to_string(count));
+  if (count > schedule::kMostWorkers)
+    throw std::invalid_argument("a pool has at most " + std::to_string(schedule::kMostWorkers) +
+                                " workers, not " + std::to_string(count));
+  return static_cast<std::uint32_t>(count);
+}
+
+std::uint64_t checked_most_tasks(std::optional<long long> asked) {
+  if (asked && *asked < 1)
+    throw std::invalid_argument("max_tasks_per_child must be at least 1, not " +
+                                std::to_string(*asked));
+  return static_cast<std::uint64_t>(asked.value_or(0));
+}
+
+std::chrono::nanoseconds checked_limit(std::chrono::nanoseconds limit) {
+  if (limit.count() < 0) throw std::invalid_argument("a time limit for tasks is negative");
+  return limit;
+}
+
+schedule::Scheduler::Options scheduler_options(WorkerPool::Kind kind, const PoolOptions& options) {
+  checked_limit(options.task_timeout);
+  checked_limit(options.soft_timeout);
+  schedule::check(options.limits);
+  return {.workers = checked_workers(options.processes),
+          .start_on_demand = kind == WorkerPool::Kind::executor,
+          .initializer = options.initializer.target().get(),
+          .most_items_per_worker = checked_most_tasks(options.max_tasks_per_child)};
+}
+
+}  // namespace
+
+struct WorkerPool::State {
+  State(Kind what, const PoolOptions& asked)
+      : kind(what),
+        owner(arena::Space::here().self()),
+        options(asked),
+        scheduler(std::make_shared<schedule::Scheduler>(scheduler_options(what, asked))),
+        crew(*scheduler, asked.start_method.value_or(get_start_method()), asked.limits),
+        at_exit([this] { end(); }, {.exit_priority = kExitPriority}) {}
+  ~State() {
+    at_exit.cancel();
+    end();
+  }
+
+  schedule::JobOptions job_options(const CallSettings& settings) const {
+    return {.chunksize = settings.chunksize,
+            .retries = settings.retries.value_or(options.retries),
+            .time_limit = checked_limit(settings.timeout.value_or(options.task_timeout)),
+            .soft_limit = checked_limit(settings.soft_timeout.value_or(options.soft_timeout))};
+  }
+
+  void terminate() {
+    scheduler->close();
+    scheduler->fail_all(std::make_exception_ptr(CancelledError("the pool was terminated")));
+    crew.end(SIGKILL);
+  }
+  void end() {
+    if (std::exchange(ended, true)) return;
+    if (kind == Kind::executor) {
+      scheduler->close();
+    } else if (!scheduler->closed()) {
+      terminate();
+    }
+    scheduler->await_all();
+    crew.join();
+    scheduler->stop();
+  }
+
+  Kind kind;
+  std::uint32_t epoch = arena::Space::epoch();
+  arena::MemberId owner;
+  PoolOptions options;
+  InterruptNotice notice;
+  std::shared_ptr<schedule::Scheduler> scheduler;
+  schedule::Crew crew;
+  bool ended = false;
+  Finalizer at_exit;
+};
+
+WorkerPool::WorkerPool(Kind kind, const PoolOptions& options)
+    : state_(std::make_unique<State>(kind, options)) {}
+
+WorkerPool::~WorkerPool() {
+  // The locks and threads of a forked copy were not copied whole.
+  bool ours =
+      state_->epoch == arena::Space::epoch() && arena::Space::here().self() == state_->owner;
+  if (!ours) (void)state_.release();
+}
+
+void WorkerPool::check_ours() const {
+  if (state_->epoch != arena::Space::epoch() || arena::Space::here().self() != state_->owner)
+    throw InvalidStateError(
+        "this pool belongs to the process that made it: a forked child makes one of its own");
+}
+
+void WorkerPool::run(TaskBody& body, const TaskShape& shape, const CallSettings& settings) {
+  check_ours();
+  schedule::Scheduler::RunOptions how{state_->job_options(settings), {}};
+  if (!settings.progress || shape.count == 0) {
+    state_->scheduler->run(body, shape, how);
+    return;
+  }
+  Progress progress(shape.count);
+  how.period = progress.period();
+  how.progress = [&](const schedule::RunProgress& now) {
+    progress.update({now.settled, now.failed, now.busy_workers, now.workers});
+  };
+  state_->scheduler->run(body, shape, how);
+}
+
+void WorkerPool::submit(const std::shared_ptr<TaskClient>& client, const TaskShape& shape,
+                        const CallSettings& settings, std::shared_ptr<RunningCall>& begun) {
+  check_ours();
+  state_->scheduler->submit(client, shape, state_->job_options(settings), begun);
+}
+
+std::size_t WorkerPool::size() const { return state_->scheduler->workers(); }
+
+void WorkerPool::close() {
+  check_ours();
+  state_->scheduler->close();
+}
+
+void WorkerPool::terminate() {
+  check_ours();
+  state_->terminate();
+}
+
+void WorkerPool::end_workers(int signal) {
+  check_ours();
+  state_->scheduler->close();
+  state_->scheduler->fail_all(
+      std::make_exception_ptr(BrokenPool("the workers were ended by request")));
+  state_->crew.end(signal);
+}
+
+void WorkerPool::cancel_waiting() {
+  check_ours();
+  state_->scheduler->cancel_waiting();
+}
+
+void WorkerPool::join() {
+  check_ours();
+  if (!state_->scheduler->closed())
+    throw InvalidStateError("the pool is still running: close() or terminate() it before join()");
+  state_->scheduler->await_all();
+  state_->crew.join();
+  state_->scheduler->drain();
+}
+
+bool WorkerPool::closed() const { return state_->scheduler->closed(); }
+
+std::vector<WorkerStats> WorkerPool::stats() const {
+  check_ours();
+  return state_->crew.stats();
+}
+
+}  // namespace detail
+}  // namespace cohort
