@@ -62,24 +62,22 @@ schedule::Scheduler::Options scheduler_options(WorkerPool::Kind kind, const Pool
 
 }  // namespace
 
-struct WorkerPool::State {
-  State(Kind what, const PoolOptions& asked)
-      : kind(what),
-        owner(arena::Space::here().self()),
-        options(asked),
+namespace {
+
+// The program's end and the owner may end it at the same time: whoever lets go last destroys it.
+class Core {
+ public:
+  Core(WorkerPool::Kind what, const PoolOptions& asked)
+      : kind_(what),
+        options_(asked),
         scheduler(std::make_shared<schedule::Scheduler>(scheduler_options(what, asked))),
-        crew(*scheduler, asked.start_method.value_or(get_start_method()), asked.limits),
-        at_exit([this] { end(); }, {.exit_priority = kExitPriority}) {}
-  ~State() {
-    at_exit.cancel();
-    end();
-  }
+        crew(*scheduler, asked.start_method.value_or(get_start_method()), asked.limits) {}
 
   schedule::JobOptions job_options(const CallSettings& settings) const {
     return {.chunksize = settings.chunksize,
-            .retries = settings.retries.value_or(options.retries),
-            .time_limit = checked_limit(settings.timeout.value_or(options.task_timeout)),
-            .soft_limit = checked_limit(settings.soft_timeout.value_or(options.soft_timeout))};
+            .retries = settings.retries.value_or(options_.retries),
+            .time_limit = checked_limit(settings.timeout.value_or(options_.task_timeout)),
+            .soft_limit = checked_limit(settings.soft_timeout.value_or(options_.soft_timeout))};
   }
 
   void terminate() {
@@ -87,9 +85,10 @@ struct WorkerPool::State {
     scheduler->fail_all(std::make_exception_ptr(CancelledError("the pool was terminated")));
     crew.end(SIGKILL);
   }
+  // Once; by whoever comes first.
   void end() {
-    if (std::exchange(ended, true)) return;
-    if (kind == Kind::executor) {
+    if (ended_.exchange(true)) return;
+    if (kind_ == WorkerPool::Kind::executor) {
       scheduler->close();
     } else if (!scheduler->closed()) {
       terminate();
@@ -99,14 +98,35 @@ struct WorkerPool::State {
     scheduler->stop();
   }
 
-  Kind kind;
-  std::uint32_t epoch = arena::Space::epoch();
-  arena::MemberId owner;
-  PoolOptions options;
-  InterruptNotice notice;
+ private:
+  WorkerPool::Kind kind_;
+  PoolOptions options_;
+  InterruptNotice notice_;
+  std::atomic<bool> ended_{false};
+
+ public:
   std::shared_ptr<schedule::Scheduler> scheduler;
   schedule::Crew crew;
-  bool ended = false;
+};
+
+}  // namespace
+
+struct WorkerPool::State {
+  State(Kind what, const PoolOptions& asked)
+      : core(std::make_shared<Core>(what, asked)),
+        at_exit(
+            [weak = std::weak_ptr(core)] {
+              if (auto strong = weak.lock()) strong->end();
+            },
+            {.exit_priority = kExitPriority}) {}
+  ~State() {
+    at_exit.cancel();
+    core->end();
+  }
+
+  std::uint32_t epoch = arena::Space::epoch();
+  arena::MemberId owner = arena::Space::here().self();
+  std::shared_ptr<Core> core;
   Finalizer at_exit;
 };
 
@@ -128,9 +148,9 @@ void WorkerPool::check_ours() const {
 
 void WorkerPool::run(TaskBody& body, const TaskShape& shape, const CallSettings& settings) {
   check_ours();
-  schedule::Scheduler::RunOptions how{state_->job_options(settings), {}};
+  schedule::Scheduler::RunOptions how{state_->core->job_options(settings), {}};
   if (!settings.progress || shape.count == 0) {
-    state_->scheduler->run(body, shape, how);
+    state_->core->scheduler->run(body, shape, how);
     return;
   }
   Progress progress(shape.count);
@@ -138,54 +158,54 @@ void WorkerPool::run(TaskBody& body, const TaskShape& shape, const CallSettings&
   how.progress = [&](const schedule::RunProgress& now) {
     progress.update({now.settled, now.failed, now.busy_workers, now.workers});
   };
-  state_->scheduler->run(body, shape, how);
+  state_->core->scheduler->run(body, shape, how);
 }
 
 void WorkerPool::submit(const std::shared_ptr<TaskClient>& client, const TaskShape& shape,
                         const CallSettings& settings, std::shared_ptr<RunningCall>& begun) {
   check_ours();
-  state_->scheduler->submit(client, shape, state_->job_options(settings), begun);
+  state_->core->scheduler->submit(client, shape, state_->core->job_options(settings), begun);
 }
 
-std::size_t WorkerPool::size() const { return state_->scheduler->workers(); }
+std::size_t WorkerPool::size() const { return state_->core->scheduler->workers(); }
 
 void WorkerPool::close() {
   check_ours();
-  state_->scheduler->close();
+  state_->core->scheduler->close();
 }
 
 void WorkerPool::terminate() {
   check_ours();
-  state_->terminate();
+  state_->core->terminate();
 }
 
 void WorkerPool::end_workers(int signal) {
   check_ours();
-  state_->scheduler->close();
-  state_->scheduler->fail_all(
+  state_->core->scheduler->close();
+  state_->core->scheduler->fail_all(
       std::make_exception_ptr(BrokenPool("the workers were ended by request")));
-  state_->crew.end(signal);
+  state_->core->crew.end(signal);
 }
 
 void WorkerPool::cancel_waiting() {
   check_ours();
-  state_->scheduler->cancel_waiting();
+  state_->core->scheduler->cancel_waiting();
 }
 
 void WorkerPool::join() {
   check_ours();
-  if (!state_->scheduler->closed())
+  if (!state_->core->scheduler->closed())
     throw InvalidStateError("the pool is still running: close() or terminate() it before join()");
-  state_->scheduler->await_all();
-  state_->crew.join();
-  state_->scheduler->drain();
+  state_->core->scheduler->await_all();
+  state_->core->crew.join();
+  state_->core->scheduler->drain();
 }
 
-bool WorkerPool::closed() const { return state_->scheduler->closed(); }
+bool WorkerPool::closed() const { return state_->core->scheduler->closed(); }
 
 std::vector<WorkerStats> WorkerPool::stats() const {
   check_ours();
-  return state_->crew.stats();
+  return state_->core->crew.stats();
 }
 
 }  // namespace detail

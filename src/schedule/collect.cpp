@@ -187,7 +187,7 @@ void Scheduler::attend() {
   for (int idle = 0; !stopping_;) {
     if (eager_ != 0 || (closed_ && active_)) {
       await_news(lock, attending_, std::nullopt);
-    } else if (idle < kMostIdle) {
+    } else if (idle < kMostIdle || asynchronous_ != 0) {
       attend_.wait_for(lock, kLeisure);
       collect();
       idle = asynchronous_ == 0 ? idle + 1 : 0;

@@ -49,7 +49,10 @@ Crew::Crew(Scheduler& scheduler, StartMethod method, const WorkerLimits& limits)
   }
 }
 
-Crew::~Crew() { thread_.join(); }
+Crew::~Crew() {
+  thread_.join();
+  scheduler_.drop_watch();
+}
 
 std::shared_ptr<launch::Child> Crew::start(std::uint32_t index) {
   scheduler_.worker(index).stage.store(Stage::starting, std::memory_order_relaxed);
@@ -90,6 +93,12 @@ void Crew::take_place(std::uint32_t index, const std::shared_ptr<launch::Child>&
   place.condemned = {};
 }
 
+// It ended, and somebody else reaped it, before a pidfd could be had.
+bool Crew::gone_unwatched(std::uint32_t index) const {
+  std::lock_guard guard(mutex_);
+  return places_[index].child && places_[index].child->sentinel() < 0;
+}
+
 bool Crew::anybody_works() const {
   std::lock_guard guard(mutex_);
   for (std::uint32_t index = 0; index < places_.size(); ++index) {
@@ -121,12 +130,18 @@ void Crew::supervise() {
     }
     os::Deadline wake = scheduler_.end_overdue();
     if (try_again_ && (!wake || *try_again_ < *wake)) wake = try_again_;
+    for (std::uint32_t index = 0; index < places_.size(); ++index) {
+      if (gone_unwatched(index)) wake = Clock::time_point{};
+    }
     for (std::size_t ready : os::wait_any(fds, wake)) {
       if (ready == 0) {
         event_.drain();
       } else {
         worker_ended(static_cast<std::uint32_t>(ready - 1));
       }
+    }
+    for (std::uint32_t index = 0; index < places_.size(); ++index) {
+      if (gone_unwatched(index)) worker_ended(index);
     }
     fill_places();
   }
@@ -159,7 +174,7 @@ void Crew::worker_ended(std::uint32_t index) {
     place.before += Clock::now() - place.since;
     if (stage != Stage::retired) ++place.restarts;
   }
-  try_again_ = Clock::now();
+  try_again_ = Clock::now() + (working ? 0ms : kPauseBeforeNextTry);
   deaths_at_start_ = working || anybody_works() ? 0 : deaths_at_start_ + 1;
   if (error) give_up("the pool's initializer threw", error);
   if (deaths_at_start_ == kMostDeathsAtStart) {

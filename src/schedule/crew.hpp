@@ -53,6 +53,7 @@ class Crew {
   WorkerDeath describe_death(std::uint32_t index, pid_t pid, int code) const;
   void kill_one(std::uint32_t index, arena::MemberId member);
   void take_place(std::uint32_t index, const std::shared_ptr<launch::Child>& child);
+  bool gone_unwatched(std::uint32_t index) const;
   bool anybody_works() const;
   bool places_missing() const;
   void fill_places();

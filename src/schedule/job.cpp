@@ -66,6 +66,7 @@ Job::Job(std::shared_ptr<Scheduler> scheduler, detail::TaskBody& body,
 }
 
 Job::~Job() {
+  if (!scheduler_->ours()) return;  // a forked copy's blocks are its creator's
   for (const auto& chunk : all_chunks()) {
     if (chunk.block) space_.release(chunk.block);
   }
@@ -110,25 +111,35 @@ void Job::lose(std::uint64_t item, Verdict verdict, const WorkerDeath& death) {
 std::exception_ptr Job::error_of(const Lost& lost) const {
   std::string task = body_.name();
   if (shape.count > 1) task += ", item " + std::to_string(lost.item);
-  if (lost.verdict == Verdict::cancelled) return std::make_exception_ptr(CancelledError());
-  if (lost.verdict == Verdict::no_room)
+  return error_of(std::move(task), lost.verdict, lost.how);
+}
+
+std::exception_ptr Job::failure_of(Verdict verdict, const WorkerDeath& death) const {
+  return error_of(body_.name() + ", as its callable was read", verdict, death);
+}
+
+std::exception_ptr Job::error_of(std::string task, Verdict verdict,
+                                 const WorkerDeath& death) const {
+  if (verdict == Verdict::cancelled) return std::make_exception_ptr(CancelledError());
+  if (verdict == Verdict::no_room)
     return std::make_exception_ptr(
         Error("the arena has no room for the result of the task " + task));
-  if (lost.verdict == Verdict::too_long) {
+  if (verdict == Verdict::too_long) {
     auto limit = std::chrono::duration<double>(options.time_limit).count();
     char seconds[32];
     std::snprintf(seconds, sizeof seconds, "%g s", limit);
     return std::make_exception_ptr(
         TimeoutError("the task " + task + " ran longer than its limit of " + seconds +
-                     "; its worker (pid " + std::to_string(lost.how.pid) + ") was killed"));
+                     "; its worker (pid " + std::to_string(death.pid) + ") was killed"));
   }
-  WorkerDeath how = lost.how;
-  how.task = task;
+  WorkerDeath how = death;
+  how.task = std::move(task);
   return std::make_exception_ptr(WorkerDied(std::move(how)));
 }
 
 void Job::deliver() {
   if (failure) std::rethrow_exception(failure);
+  scheduler_->check_ours();
   auto chunks = all_chunks();
   std::sort(chunks.begin(), chunks.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });

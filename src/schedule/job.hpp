@@ -81,6 +81,8 @@ class Job final : public detail::RunningCall, public std::enable_shared_from_thi
   bool try_again(std::uint64_t item);
   // The item has no outcome of its own.
   void lose(std::uint64_t item, Verdict verdict, const WorkerDeath& death);
+  // Of all items, before the call has ended.
+  std::exception_ptr failure_of(Verdict verdict, const WorkerDeath& death) const;
 
   const detail::TaskShape shape;
   const JobOptions options;
@@ -91,6 +93,7 @@ class Job final : public detail::RunningCall, public std::enable_shared_from_thi
   std::uint64_t failed = 0;     // of them
   std::size_t in_flight = 0;    // tasks
   std::uint32_t last_task = 0;  // that was sent
+  unsigned unread = 0;          // deaths in a row before the callable was read
   std::exception_ptr failure;   // of the whole job
   bool over = false;            // its call has ended
   bool cancelled = false;
@@ -115,6 +118,7 @@ class Job final : public detail::RunningCall, public std::enable_shared_from_thi
   void deliver_each();
   void deliver_all_or_throw();
   std::exception_ptr error_of(const Lost& lost) const;
+  std::exception_ptr error_of(std::string task, Verdict verdict, const WorkerDeath& death) const;
 
   std::shared_ptr<Scheduler> scheduler_;
   arena::Space& space_;

@@ -48,7 +48,7 @@ Scheduler::Scheduler(const Options& options) : space_(arena::Space::here()), own
 }
 
 Scheduler::~Scheduler() {
-  if (initializer_) space_.release(initializer_);
+  if (initializer_ && ours()) space_.release(initializer_);
 }
 
 // A fork copies neither the threads nor the workers.
@@ -330,10 +330,15 @@ bool Scheduler::publish(std::uint32_t index) {
   append(cells_, Ticket::of(index, filled.generation()));
   if (task.time_limit != 0) {
     out_[index].timed = true;
-    if (++timed_ == 1) watch_.look();
+    if (++timed_ == 1 && watch_.look) watch_.look();
   }
   want_workers();
   return true;
+}
+
+void Scheduler::drop_watch() {
+  Lock lock(mutex_);
+  watch_ = {};
 }
 
 void Scheduler::want_workers() {
@@ -341,7 +346,7 @@ void Scheduler::want_workers() {
   if (wanted == workers() || on_their_way_ <= wanted) return;
   wanted_.store(static_cast<std::uint32_t>(std::min<std::size_t>(on_their_way_, workers())),
                 std::memory_order_release);
-  watch_.look();
+  if (watch_.look) watch_.look();
 }
 
 bool Scheduler::cancel(Job& job, bool also_running) {
@@ -358,7 +363,8 @@ bool Scheduler::cancel(Job& job, bool also_running) {
     if (job.shape.count == 1 && job.in_flight != 0 && !revoke_task(job.last_task)) return false;
   }
   revoke(job);
-  condemn_all(job, Verdict::cancelled);
+  // Else what was begun meanwhile runs on, and its results are dropped.
+  if (also_running) condemn_all(job, Verdict::cancelled);
   job.cancelled = true;
   job.failure = std::make_exception_ptr(CancelledError());
   end_asynchronous(job);

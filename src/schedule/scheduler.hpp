@@ -63,6 +63,10 @@ class Scheduler : public std::enable_shared_from_this<Scheduler> {
   void submit(const std::shared_ptr<detail::TaskClient>& client, const detail::TaskShape& shape,
               const JobOptions& options, std::shared_ptr<detail::RunningCall>& begun);
 
+  // Whether this is the process that made it; throws InvalidStateError if not.
+  bool ours() const;
+  void check_ours() const;
+
   // ---- for the handles of asynchronous calls
   bool await_end(Job& job, os::Deadline deadline);
   bool poll(Job& job);  // answers whether the job was begun
@@ -92,6 +96,8 @@ class Scheduler : public std::enable_shared_from_this<Scheduler> {
   };
   // Before the first call.
   void set_watch(Watch watch) { watch_ = std::move(watch); }
+  // The watcher is about to go.
+  void drop_watch();
   std::uint32_t workers() const { return cells_.head().workers; }
   // How many workers there is work for.
   std::uint32_t wanted() const { return wanted_.load(std::memory_order_acquire); }
@@ -133,8 +139,6 @@ class Scheduler : public std::enable_shared_from_this<Scheduler> {
     bool cancelled;
   };
 
-  bool ours() const;
-  void check_ours() const;
   void check_open() const;
   void begin(Job& job);
   void end(Job& job) noexcept;

@@ -18,6 +18,8 @@ namespace {
 // How often tasks with a limit are looked at.
 constexpr auto kLongestLook = 50ms;
 constexpr auto kShortestLook = 1ms;
+// A call whose callable could not even be read so many times in a row, as its worker died, fails.
+constexpr unsigned kMostUnread = 3;
 
 }  // namespace
 
@@ -65,7 +67,7 @@ bool Scheduler::condemn(std::uint32_t index, Verdict verdict) {
   if (!word.compare_exchange_strong(seen.raw, condemned)) return false;
   out_[index].verdict = verdict;
   out_[index].condemned = os::Clock::now();
-  watch_.kill(seen.worker(), {cells_.worker(seen.worker()).member.load()});
+  if (watch_.kill) watch_.kill(seen.worker(), {cells_.worker(seen.worker()).member.load()});
   return true;
 }
 
@@ -108,6 +110,7 @@ void Scheduler::settle_done(std::uint32_t worker, Ticket ticket) {
     return;
   }
   auto job = out.job;
+  job->unread = 0;
   take_results(index, out.count);
   if (traced_as_) {
     bool failed = task.failed.load(std::memory_order_relaxed) != 0;
@@ -247,6 +250,15 @@ void Scheduler::settle_claimed(std::uint32_t index, const WorkerDeath& death) {
   std::uint64_t passed = progress / 2;
   bool running = progress % 2 != 0;
   take_results(index, passed);
+  // Killed, or stuck, while it read the callable, before any item.
+  bool reading = progress == 0 && task.started.load(std::memory_order_relaxed) != 0;
+  job.unread = reading ? job.unread + 1 : 0;
+  if (reading && !job.over && (out.verdict != Verdict::died || job.unread == kMostUnread)) {
+    job.failure = job.failure_of(out.verdict, death);
+    set_free(index);
+    if (job.asynchronous()) end_asynchronous(job);
+    return;
+  }
   // The worker may have gone on to the next item while it was condemned for the one before.
   std::chrono::nanoseconds since(task.started.load(std::memory_order_acquire));
   auto lasted = out.condemned.time_since_epoch() - since;

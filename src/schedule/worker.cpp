@@ -193,7 +193,6 @@ void Worker::execute(std::uint32_t index) {
                                std::memory_order_relaxed);
   os::step("schedule.results_written");
   running_task = nullptr;
-  task.started.store(start.time_since_epoch().count(), std::memory_order_relaxed);
   // Condemned: the owner is about to kill us, and nothing of this task counts any more.
   if (!task.state.compare_exchange_strong(claimed.raw, done.raw, std::memory_order_acq_rel))
     ::raise(SIGKILL);

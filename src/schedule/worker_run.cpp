@@ -60,7 +60,6 @@ void WorkerRun::close(ResultRecord::Kind kind) {
 }
 
 void WorkerRun::fail(std::size_t i, const std::exception_ptr& error) {
-  task_.failed.fetch_add(1, std::memory_order_relaxed);
   try {
     // The caller gets to see the first only, and naming a stack is slow.
     std::string trace = std::exchange(failed_before_, true) ? "" : detail::throw_trace();
@@ -71,6 +70,7 @@ void WorkerRun::fail(std::size_t i, const std::exception_ptr& error) {
     detail::encode_exception(open_result(i), plain, {});
   }
   close(ResultRecord::Kind::error);
+  task_.failed.fetch_add(1, std::memory_order_relaxed);
 }
 
 std::vector<detail::BlockRef> WorkerRun::finish() {

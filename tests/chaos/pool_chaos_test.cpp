@@ -23,6 +23,7 @@
 
 #include "chaos.hpp"
 #include "effort.hpp"
+#include "os/pidfd.hpp"
 #include "os/step.hpp"
 #include "pool_fixture.hpp"
 #include "worker_storm.hpp"
@@ -539,9 +540,15 @@ TEST_P(PoolChaos, TheDeathOfTheForkServerAndItsStandbyCostsNoTask) {
     auto lazy = pool.imap({.chunksize = 20}, work, numbers);
     test::random_pause(random, 3ms);
     // Both at once are more than the family stands.
-    ASSERT_TRUE(eventually([] { return test::standby_pid().has_value(); }));
-    auto victim = random() % 2 ? test::janitor_pid(0) : test::standby_pid();
-    if (victim) send_signal(*victim, SIGKILL);
+    std::optional<pid_t> server;
+    std::optional<pid_t> standby;
+    ASSERT_TRUE(eventually([&] {
+      server = test::janitor_pid(0);
+      standby = test::standby_pid();
+      return server && standby && test::janitor_pid(0) == server;
+    }));
+    auto victim = cohort::os::Pidfd::open(random() % 2 ? *server : *standby);
+    if (victim && victim.send(SIGKILL)) cohort::os::wait_readable(victim.get(), test::soon());
     for (int value : expected) ASSERT_EQ(lazy.next(), value);
     ASSERT_EQ(pool.map(work, numbers), expected);
   }
