@@ -261,6 +261,7 @@ TEST_P(PoolLimits, WorkersThatLeaveAtTheirLimitKeepWhatTheyAnswered) {
 // ---- ends of workers
 
 TEST_P(PoolLimits, ACrashTellsWhereItWas) {
+  if (test::kSanitized) GTEST_SKIP() << "sanitizers report crashes by themselves";
   Pool pool(options(1));
   try {
     pool.apply(crash_in_this_function);
@@ -276,6 +277,7 @@ TEST_P(PoolLimits, ACrashTellsWhereItWas) {
 }
 
 TEST_P(PoolLimits, AStackThatOverflowsIsADeathLikeOthers) {
+  if (test::kSanitized) GTEST_SKIP() << "sanitizers report crashes by themselves";
   Pool pool(options(1));
   try {
     pool.apply(recurse_without_end, 1);
