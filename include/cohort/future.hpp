@@ -336,7 +336,9 @@ class Promise {
 
   template <class Put>
   void set(Put&& put) const {
-    State& state = *keeper_->state;
+    // Kept: whoever hears of the outcome may drop the promise before this returns.
+    auto kept = keeper_->state;
+    State& state = *kept;
     if (!set_running()) throw InvalidStateError("the call was cancelled: it has no outcome to set");
     if (state.claimed.exchange(true)) throw InvalidStateError(kSetBefore);
     try {

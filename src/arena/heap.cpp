@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cohort/error.hpp"
+#include "os/handover.hpp"
 #include "os/step.hpp"
 
 namespace cohort::arena {
@@ -111,12 +112,14 @@ std::atomic<std::uint32_t>* Heap::slab_word(Offset block) const noexcept {
 }
 
 Offset Heap::allocate(std::size_t bytes, MemberId taker, Purpose purpose) {
+  os::take_over();
   if (bytes > largest_possible()) exhausted(bytes);  // beyond it, sums may wrap around
   if (bytes <= kLargestSmallBlock) return take_small(sizes_for(bytes, purpose), taker);
   return take_extent(bytes, taker, purpose, false);
 }
 
 Offset Heap::allocate_zeroed(std::size_t bytes, MemberId taker, Purpose purpose) {
+  os::take_over();
   if (bytes > largest_possible()) exhausted(bytes);
   if (bytes > kLargestSmallBlock) return take_extent(bytes, taker, purpose, true);
   Offset block = take_small(sizes_for(bytes, purpose), taker);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "os/call.hpp"
+#include "os/handover.hpp"
 
 namespace cohort::os {
 namespace {
@@ -80,6 +81,7 @@ std::pair<Fd, Fd> socket_pair() { return pair_of(SOCK_SEQPACKET); }
 std::pair<Fd, Fd> datagram_pair() { return pair_of(SOCK_DGRAM); }
 
 bool send_record(int socket, std::span<const std::byte> data, std::span<const int> fds) {
+  hand_over();
   if (send(socket, data, fds, 0) >= 0) return true;
   if (peer_is_gone(errno)) return false;
   fail("sendmsg", errno);

@@ -94,7 +94,7 @@ class Core {
       terminate();
     }
     scheduler->await_all();
-    crew.join();
+    crew.stop();
     scheduler->stop();
   }
 

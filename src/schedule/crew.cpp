@@ -49,8 +49,13 @@ Crew::Crew(Scheduler& scheduler, StartMethod method, const WorkerLimits& limits)
   }
 }
 
+void Crew::stop() {
+  join();
+  if (thread_.joinable()) thread_.join();
+}
+
 Crew::~Crew() {
-  thread_.join();
+  stop();
   scheduler_.drop_watch();
 }
 

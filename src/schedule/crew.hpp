@@ -32,6 +32,8 @@ class Crew {
   void end(int signal);
   // Waits until all workers have left or were killed.
   void join();
+  // The same, and for the thread that watches them. Once, before destruction or by it.
+  void stop();
   std::vector<WorkerStats> stats();
 
  private:

@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cohort/event.hpp>
 #include <cohort/pool.hpp>
 #include <cohort/process.hpp>
 #include <cohort/process_executor.hpp>
@@ -324,15 +325,22 @@ TEST_P(PoolFailures, CancelledCallsTakeNoRoomFromOthers) {
   EXPECT_THROW(running.get(), cohort::WorkerDied);
 }
 
+bool wait_for(const cohort::Event& go) {
+  go.wait();
+  return true;
+}
+
 TEST_P(PoolFailures, ARetryFindsRoomBehindCancelledCalls) {
   auto one = options(1);
   one.retries = 1;
   Pool pool(one);
-  auto running = pool.apply_async(nap, 300);
+  cohort::Event go;
+  auto running = pool.apply_async(wait_for, go);
   auto first = pool.apply_async(square, 7);
   for (int i = 0; i < 32'767; ++i) ASSERT_TRUE(pool.apply_async(square, i).cancel());
   ::kill(pool.stats()[0].pid, SIGKILL);
-  EXPECT_EQ(running.get(), 300);
+  go.set();
+  EXPECT_TRUE(running.get());
   EXPECT_EQ(first.get(), 49);
 }
 
